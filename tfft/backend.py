@@ -1,0 +1,77 @@
+"""The one door to TensorFlow, Keras 2 and transformers' TF classes.
+
+    from tfft.backend import keras, tf          # imports TensorFlow, prepared
+    from tfft.backend import transformers       # without it, and without torch
+
+Importing this module imports none of them: each loads when its name is first asked for. What has to
+stand in the environment before an import is set here, so nothing else may import them directly.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    import tf_keras as keras
+    import transformers
+
+__all__ = ["keras", "tf", "transformers"]
+
+_MODULES = {"tf": "tensorflow", "keras": "tf_keras", "transformers": "transformers"}
+
+
+def _prepare_environment() -> None:
+    # transformers imports torch where it is installed (5 s); USE_TORCH=1 hides its TF classes.
+    os.environ["USE_TORCH"] = "0"
+    os.environ["USE_TF"] = "1"
+    # Its TF classes need Keras 2. Without tf-keras the variable makes TensorFlow's import fail.
+    if find_spec("tf_keras") is not None:
+        os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    # TensorFlow's C++ side logs to standard error, where only our own lines belong.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    # The tokenizers' threads are safe here: nothing forks after they start.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'tfft.backend' has no attribute '{name}'")
+    _prepare_environment()
+    if name == "tf":
+        with _silent_stderr():
+            module = import_module("tensorflow")
+            module.config.list_physical_devices()  # the first look says it again
+        module.get_logger().setLevel("ERROR")
+    else:
+        if name == "keras":
+            __getattr__("tf")
+        module = import_module(_MODULES[name])
+    globals()[name] = module
+    return module
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Nothing reaches file descriptor 2.
+
+    TensorFlow 2.21 tells that it found no CUDA before its own log level counts, and no Python
+    stream stands between it and the terminal.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

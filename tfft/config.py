@@ -1,0 +1,387 @@
+"""What a run was asked to do: frozen, checked, the only home of a default.
+
+    config = RunConfig.from_options({"data.source": "glue/cola", "train.epochs": 1})
+    config.train.learning_rate       # 3e-05
+    config.to_toml()                 # what run.toml holds; `read_toml` gives it back
+
+A field of a section is an option everywhere: `epochs` in Python, `--epochs` on the command line,
+`epochs` under `[train]` in a TOML, `train.epochs` for `--set`. Its help text, its range and its
+choices stand beside it, once.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+import tomlkit
+
+from tfft.errors import ConfigError, listed, nearest
+from tfft.tasks import METRIC_NAMES, TASKS
+
+LOADERS = ("numpy", "prepare", "to_tf")
+OPTIMIZERS = ("adam", "adamw")
+# Losses of Keras for whole-number labels (the first) and for one-hot ones, by Keras' own names.
+LOSSES = (
+    "sparse_categorical_crossentropy",
+    "categorical_crossentropy",
+    "categorical_focal_crossentropy",
+    "binary_crossentropy",
+    "binary_focal_crossentropy",
+    "categorical_hinge",
+    "hinge",
+    "squared_hinge",
+    "kl_divergence",
+    "mean_squared_error",
+)
+
+
+def option(
+    default: Any,
+    help: str,  # noqa: A002 - the field's word for it, as click has it
+    *,
+    flag: str | None = None,
+    choices: tuple[str, ...] | None = None,
+    minimum: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    most: int | None = None,
+) -> Any:
+    """A field with all that the command line and the checks need to know of it.
+
+    Args:
+        flag: its name as an option, where it isn't the field's own.
+        minimum, above, below: bounds; the first is included, the others aren't.
+        most: how many values a field that takes several may have.
+    """
+    about = {
+        "help": help,
+        "flag": flag,
+        "choices": choices,
+        "minimum": minimum,
+        "above": above,
+        "below": below,
+        "most": most,
+    }
+    return field(default=default, metadata=about)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    source: str = option(
+        "",
+        "A folder of train|validation|test files, one file (csv, tsv, jsonl, json, parquet), "
+        "builtin/acceptability, glue/cola, or a hub id (org/name:config@revision).",
+        flag="data",
+    )
+    task: str = option(
+        "auto", "What to learn; auto takes it from the label.", choices=("auto", *TASKS)
+    )
+    text_column: tuple[str, ...] = option(
+        (), "A column of text; give it twice for pairs. Found by name and type.", most=2
+    )
+    label_column: str | None = option(None, "The column to learn. Found by name and type.")
+    train_split: str = option("train", "The split to train on.")
+    validation_split: str = option(
+        "validation", "The split to evaluate on; where there is none, a tenth of train."
+    )
+    drop_missing: bool = option(False, "Go on without the rows that lack a text or a label.")
+    limit_train: int | None = option(
+        None, "Train on N rows, taken by shuffle(seed).select(range(N)).", minimum=1
+    )
+    limit_validation: int | None = option(
+        None, "Evaluate on N rows, taken in the same way.", minimum=1
+    )
+    max_length: int | None = option(
+        None,
+        "Cut texts to this many tokens. Default: what the model takes, 512 at most.",
+        minimum=4,
+    )
+    loader: str = option(
+        "auto",
+        "numpy: one padded array. prepare: the model's prepare_tf_dataset. to_tf: "
+        "to_tf_dataset. auto: numpy for what is small and pads little, else to_tf.",
+        choices=("auto", *LOADERS),
+    )
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    source: str = option(
+        "",
+        "A folder, builtin/minilm, or a hub id (org/name@revision). "
+        "Default: builtin/minilm with builtin data, else bert-base-cased.",
+        flag="model",
+    )
+    reset_head: bool = option(False, "Start from a fresh head, whatever the checkpoint has.")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    epochs: int = option(3, "Passes over the training rows.", minimum=1)
+    batch_size: int = option(16, "Rows a step, over all devices.", minimum=1)
+    optimizer: str = option("adam", "The optimizer.", choices=OPTIMIZERS)
+    learning_rate: float = option(3e-5, "The optimizer's rate, constant.", above=0.0)
+    beta_1: float = option(0.9, "Adam's decay of the first moment.", minimum=0.0, below=1.0)
+    beta_2: float = option(0.999, "Adam's decay of the second moment.", minimum=0.0, below=1.0)
+    epsilon: float = option(1e-7, "Adam's epsilon, where Keras has it.", above=0.0)
+    weight_decay: float | None = option(
+        None, "AdamW's decay of all but biases and LayerNorm. Default: 0.01.", minimum=0.0
+    )
+    loss: str | None = option(None, "A Keras loss, instead of the model's own.", choices=LOSSES)
+    metric_for_best: str | None = option(
+        None,
+        "The validation figure that chooses the epoch to keep. Default: the task's.",
+        choices=("loss", *METRIC_NAMES),
+    )
+    patience: int | None = option(
+        None, "Stop after N epochs without a better one. Default: never.", minimum=1
+    )
+    seed: int = option(
+        42, "Seeds the new head, the order of rows and dropout.", minimum=0, below=2**32
+    )
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All that `tfft fit` needs; build it with `from_options`, which fills the derived defaults."""
+
+    data: DataConfig
+    model: ModelConfig
+    train: TrainConfig
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> RunConfig:
+        """The checked config of `section.field` -> value; what isn't named has its default.
+
+        Raises:
+            ConfigError: an option is unknown, of the wrong type, out of range, or contradicts
+                another; its `options` name those at fault.
+        """
+        checked = {name: _checked(name, value) for name, value in options.items()}
+        _check_together(checked)
+        checked = {**_derived_defaults(checked), **checked}
+        return cls(
+            **{section: kind(**_of_section(checked, section)) for section, kind in SECTIONS.items()}
+        )
+
+    def to_toml(self) -> str:
+        document = tomlkit.document()
+        document.add(tomlkit.comment("The run's resolved config. This does the same run again:"))
+        document.add(tomlkit.comment("    tfft fit --config run.toml"))
+        for name in SECTIONS:
+            section, table = getattr(self, name), tomlkit.table()
+            for each in fields(section):
+                value = getattr(section, each.name)
+                if value is not None:
+                    table.add(each.name, list(value) if isinstance(value, tuple) else value)
+            document.add(name, table)
+        return tomlkit.dumps(document)
+
+
+SECTIONS: dict[str, type[Any]] = {"data": DataConfig, "model": ModelConfig, "train": TrainConfig}
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML's options as `section.field` -> value, the names checked, the values not yet.
+
+    Raises:
+        ConfigError: no such file, not TOML, or a name that isn't an option.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: can't be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from None
+    options: dict[str, Any] = {}
+    for section, table in document.items():
+        if section not in SECTIONS or not isinstance(table, dict):
+            raise ConfigError(
+                f"{path}: unknown section '{section}'{nearest(section, SECTIONS)}; "
+                f"there are {listed(SECTIONS)}"
+            )
+        options |= {f"{section}.{name}": value for name, value in table.items()}
+    for name in options:
+        try:
+            _about(name)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
+    return options
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """`train.epochs=1` as its name and its value, read as TOML reads values (else a string)."""
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or not name:
+        raise ConfigError(f"'{text}' is not of the form section.option=value")
+    _about(name)
+    try:
+        return name, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name, value
+
+
+def option_names() -> dict[str, str]:
+    """Each option as its callers name it -> its place: `epochs` -> `train.epochs`."""
+    return {
+        each.metadata["flag"] or each.name: f"{section}.{each.name}"
+        for section, kind in SECTIONS.items()
+        for each in fields(kind)
+    }
+
+
+@dataclass(frozen=True)
+class About:
+    """One option, as the checks and the command line need to know it."""
+
+    place: str
+    type: type[Any]
+    many: bool
+    default: Any
+    help: str
+    choices: tuple[str, ...] | None
+    minimum: float | None
+    above: float | None
+    below: float | None
+    most: int | None
+
+
+@cache
+def options_of(section: str) -> dict[str, About]:
+    """A section's options, by field name."""
+    kind = SECTIONS[section]
+    hints = get_type_hints(kind)
+    return {each.name: _describe(section, each, hints[each.name]) for each in fields(kind)}
+
+
+def _describe(section: str, each: Any, hint: Any) -> About:
+    many = get_origin(hint) is tuple
+    if many:
+        hint = get_args(hint)[0]
+    elif get_origin(hint) is UnionType:
+        hint = next(part for part in get_args(hint) if part is not type(None))
+    about = {key: value for key, value in each.metadata.items() if key != "flag"}
+    return About(
+        place=f"{section}.{each.name}", type=hint, many=many, default=each.default, **about
+    )
+
+
+def _about(name: str) -> About:
+    section, _, field_name = name.partition(".")
+    if section not in SECTIONS:
+        raise ConfigError(f"unknown option '{name}'{nearest(name, option_names().values())}")
+    try:
+        return options_of(section)[field_name]
+    except KeyError:
+        names = options_of(section)
+        raise ConfigError(
+            f"unknown option '{name}'{nearest(field_name, names)}; [{section}] has {listed(names)}",
+            options=[name],
+        ) from None
+
+
+def _checked(name: str, value: Any) -> Any:
+    """`value` as the option's own type and within its bounds."""
+    about = _about(name)
+
+    def refuse(expected: str) -> ConfigError:
+        return ConfigError(f"{_called(name)} must be {expected}, not {value!r}", options=[name])
+
+    if about.many:
+        values = (value,) if isinstance(value, str) else tuple(value or ())
+        if not all(isinstance(each, about.type) for each in values):
+            raise refuse(f"a list of {_words(about.type)}")
+        if about.most is not None and len(values) > about.most:
+            raise refuse(f"at most {about.most} values")
+        return values
+    if value is None and about.default is None:
+        return None
+    if about.type is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    # bool is an int to Python, not to anyone who writes `epochs = true`.
+    if not isinstance(value, about.type) or (isinstance(value, bool) and about.type is not bool):
+        raise refuse(_words(about.type))
+    if about.choices and value not in about.choices:
+        raise refuse(f"one of {listed(about.choices, most=20)}{nearest(value, about.choices)}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise refuse("a finite number")
+    if about.minimum is not None and value < about.minimum:
+        raise refuse(f"at least {about.minimum}")
+    if about.above is not None and value <= about.above:
+        raise refuse(f"above {about.above:g}")
+    if about.below is not None and value >= about.below:
+        raise refuse(f"below {about.below:g}")
+    return value
+
+
+def _called(place: str) -> str:
+    """An option's place -> what its users call it: `data.source` -> `data`."""
+    return next(name for name, each in option_names().items() if each == place)
+
+
+def _words(kind: type[Any]) -> str:
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[kind]
+
+
+def _check_together(options: Mapping[str, Any]) -> None:
+    """Refuses options that contradict each other."""
+
+    def refuse(message: str, *names: str) -> None:
+        raise ConfigError(message, options=names)
+
+    if options.get("train.weight_decay") is not None and (
+        options.get("train.optimizer", "adam") != "adamw"
+    ):
+        refuse(
+            "weight_decay needs optimizer adamw; adam has no decay",
+            "train.weight_decay",
+            "train.optimizer",
+        )
+    texts = options.get("data.text_column", ())
+    if len(set(texts)) < len(texts):
+        refuse(f"text_column names '{texts[0]}' twice", "data.text_column")
+    if options.get("data.label_column") in texts:
+        refuse(
+            f"'{options['data.label_column']}' is named as text_column and as label_column",
+            "data.text_column",
+            "data.label_column",
+        )
+    train, validation = (
+        options.get(f"data.{name}_split", name) for name in ("train", "validation")
+    )
+    if train == validation:
+        refuse(
+            f"train_split and validation_split are both '{train}': a model isn't evaluated on "
+            "the rows it learned",
+            "data.train_split",
+            "data.validation_split",
+        )
+
+
+def _derived_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults that depend on another option."""
+    builtin = str(options.get("data.source", "")).startswith("builtin/")
+    derived: dict[str, Any] = {
+        "model.source": "builtin/minilm" if builtin else "bert-base-cased",
+    }
+    if options.get("train.optimizer") == "adamw":
+        derived["train.weight_decay"] = 0.01  # torch.optim.AdamW's default
+    return derived
+
+
+def _of_section(options: Mapping[str, Any], section: str) -> dict[str, Any]:
+    prefix = f"{section}."
+    return {
+        name.removeprefix(prefix): value
+        for name, value in options.items()
+        if name.startswith(prefix)
+    }

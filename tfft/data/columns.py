@@ -1,0 +1,171 @@
+"""Which columns hold the texts, the label and the id: found by name, then by type, or as named.
+
+    columns = find_columns(dataset, texts=(), label=None)
+    columns.texts, columns.label, columns.id        # ("sentence",), "label", "idx"
+
+The names are the ones that public data sets use. Where they leave a doubt, nothing is guessed: the
+error lists the columns and says how to name one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tfft.errors import DataError, listed, nearest
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+# Pairs that belong together, in the order in which models read them (GLUE, SNLI, PAWS, BoolQ ...).
+PAIR_NAMES = (
+    ("sentence1", "sentence2"),
+    ("question1", "question2"),
+    ("premise", "hypothesis"),
+    ("question", "sentence"),
+    ("question", "passage"),
+    ("question", "context"),
+    ("query", "passage"),
+    ("query", "document"),
+    ("text1", "text2"),
+    ("text_a", "text_b"),
+    ("sentence_a", "sentence_b"),
+    ("text", "text_pair"),
+)
+TEXT_NAMES = (
+    *("text", "sentence", "review", "content", "comment", "document", "tweet", "title", "body"),
+    *("question", "utterance", "message", "description", "article", "post", "abstract", "headline"),
+    *("review_text", "reviewtext", "review_body", "comment_text", "full_text", "tokens_text"),
+)
+LABEL_NAMES = (
+    *("label", "labels", "target", "class", "category", "sentiment", "stars", "rating", "score"),
+    *("intent", "topic", "emotion", "verdict", "is_spam", "polarity", "gold_label", "y"),
+)
+ID_NAMES = ("id", "idx")
+# Above this many distinct values a column of whole numbers isn't taken for classes.
+MOST_CLASSES = 50
+# Rows looked at to tell a column of texts from one of numbers or of a few words.
+SAMPLE_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class Columns:
+    texts: tuple[str, ...]
+    label: str | None
+    id: str | None
+
+
+def find_columns(
+    dataset: Dataset,
+    *,
+    where: str,
+    texts: Sequence[str] = (),
+    label: str | None = None,
+    label_needed: bool = True,
+    unusable: Mapping[str, str] | None = None,
+) -> Columns:
+    """Chooses the columns, by `texts` and `label` where they are named.
+
+    Args:
+        where: the data and its split, for messages.
+        unusable: columns that were read but can't be used, and why.
+
+    Raises:
+        DataError: a named column isn't there, or none or too many could be meant.
+    """
+    names = dataset.column_names
+    for name in (*texts, *([label] if label else [])):
+        _require(name, names, where)
+    usable = [name for name in names if name not in (unusable or {})]
+    id_column = next((name for name in names if name.lower() in ID_NAMES), None)
+    chosen_label = label or _find_label(dataset, usable, taken={*texts, id_column})
+    chosen_texts = tuple(texts) or _find_texts(
+        dataset, [name for name in usable if name not in (chosen_label, id_column)]
+    )
+    if not texts and unusable and not chosen_texts:
+        name, why = next(iter(unusable.items()))
+        raise DataError(f"{where}: no column of texts; column '{name}': {why}")
+    if not 1 <= len(chosen_texts) <= 2:
+        found = f"{listed(chosen_texts)} could be" if chosen_texts else "none found"
+        raise DataError(
+            f"{where}: which column holds the texts? {found} among {listed(names)}; name it with "
+            "--text-column (does the file lack a header row?)"
+        )
+    if chosen_label is None and label_needed:
+        raise DataError(
+            f"{where}: which column holds the label? Expected one named {listed(LABEL_NAMES[:5])} "
+            f"..., found {listed(names)}; name it with --label-column"
+        )
+    for name in (*chosen_texts, *([chosen_label] if chosen_label else [])):
+        if unusable and name in unusable:
+            raise DataError(f"{where}: column '{name}': {unusable[name]}")
+    return Columns(chosen_texts, chosen_label, id_column)
+
+
+def _require(name: str, names: Sequence[str], where: str) -> None:
+    if name not in names:
+        raise DataError(
+            f"{where}: no column '{name}'{nearest(name, names)}; there are {listed(names)}"
+        )
+
+
+def _find_label(dataset: Dataset, names: Sequence[str], taken: set[str | None]) -> str | None:
+    """By the type `ClassLabel`, by name, or as the only other column of a few values."""
+    free = [name for name in names if name not in taken]
+    class_labels = [name for name in free if hasattr(dataset.features[name], "names")]
+    if len(class_labels) == 1:
+        return class_labels[0]
+    lowered = {name.lower(): name for name in reversed(free)}
+    for known in LABEL_NAMES:
+        if known in lowered:
+            return lowered[known]
+    few = [name for name in free if _n_distinct(dataset, name) in range(2, MOST_CLASSES + 1)]
+    return few[0] if len(few) == 1 and len(dataset) > 2 * MOST_CLASSES else None
+
+
+def _find_texts(dataset: Dataset, names: Sequence[str]) -> tuple[str, ...]:
+    texts = [name for name in names if _holds_texts(dataset, name)]
+    lowered = {name.lower(): name for name in reversed(texts)}
+    for pair in PAIR_NAMES:
+        if all(name in lowered for name in pair):
+            return tuple(lowered[name] for name in pair)
+    known = [name for name in texts if name.lower() in TEXT_NAMES]
+    if known:
+        return tuple(known)
+    named = [name for name in names if name.lower() in TEXT_NAMES]
+    if len(named) == 1 and not texts:  # its type is the trouble: let the check of types say so
+        return tuple(named)
+    varied = [name for name in texts if _n_distinct(dataset, name) > MOST_CLASSES]
+    return tuple(varied or texts)
+
+
+def _sample(dataset: Dataset, name: str) -> pa.ChunkedArray:
+    return dataset.with_format("arrow")[:SAMPLE_ROWS][name]
+
+
+def _n_distinct(dataset: Dataset, name: str) -> int:
+    values = _sample(dataset, name)
+    if pa.types.is_nested(values.type):
+        return 0
+    return int(pc.count_distinct(values).as_py())
+
+
+def _holds_texts(dataset: Dataset, name: str) -> bool:
+    """Strings that aren't all numbers: every cell of a csv is a string."""
+    values = _sample(dataset, name)
+    if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+        return False
+    present = [value for value in values.to_pylist() if value is not None]
+    return any(not is_number(value) for value in present)
+
+
+def is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -1,0 +1,115 @@
+"""A label column -> class ids and the names they stand for.
+
+    names = find_label_names(train, "label")         # ("0", "1"), or the features' own names
+    ids = to_ids(validation, "label", names, where="cola, validation")      # int64 [n_rows]
+
+A row without a label has the id `UNLABELLED`, as GLUE's test splits have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tfft.data.columns import MOST_CLASSES, is_number
+from tfft.errors import DataError, listed, nearest
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+UNLABELLED = -1
+
+
+def find_label_names(train: Dataset, column: str, *, where: str) -> tuple[str, ...]:
+    """The classes: the data set's own names, or the values; numeric strings sort as numbers.
+
+    Raises:
+        DataError: the values are no classes, or there is one class only.
+    """
+    if (own_names := _own_names(train, column)) is not None:
+        return own_names
+    values = pc.unique(_values(train, column, where=where)).drop_null().to_pylist()
+    if len(values) < 2:
+        raise DataError(
+            f"{where}: column '{column}' holds "
+            f"{f'one class only ({values[0]})' if values else 'no label'}; at least 2 are needed"
+        )
+    if len(values) > max(MOST_CLASSES, len(train) // 2):
+        raise DataError(
+            f"{where}: column '{column}' has {len(values)} different values in {len(train)} rows "
+            f"({listed(values, most=3)}); is it the label? Name another with --label-column"
+        )
+    if all(is_number(value) for value in values):
+        return tuple(sorted(values, key=float))
+    return tuple(sorted(values))
+
+
+def to_ids(dataset: Dataset, column: str, names: Sequence[str], *, where: str) -> np.ndarray:
+    """Class ids by name: int64 [n_rows], `UNLABELLED` where there is none.
+
+    Raises:
+        DataError: a label that isn't among `names`.
+    """
+    values = _values(dataset, column, where=where)
+    ids = pc.index_in(values, value_set=pa.array(names, pa.string()))
+    unlabelled = pc.or_kleene(pc.is_null(values), pc.equal(values, str(UNLABELLED)))
+    if str(UNLABELLED) in names:  # then it is a class like any other
+        unlabelled = pc.is_null(values)
+    unknown = pc.and_(pc.is_null(ids), pc.invert(pc.fill_null(unlabelled, True)))
+    if pc.any(unknown).as_py():
+        strangers = pc.unique(values.filter(unknown)).to_pylist()
+        row = pc.index(unknown, pa.scalar(True)).as_py()
+        raise DataError(
+            f"{where}: label {listed(map(repr, strangers), most=5)} (first in row {row}) isn't one "
+            f"that was learned{nearest(strangers[0], names)}; expected {listed(names)}"
+        )
+    return np.asarray(pc.fill_null(ids, UNLABELLED)).astype(np.int64)
+
+
+def _own_names(dataset: Dataset, column: str) -> tuple[str, ...] | None:
+    names = getattr(dataset.features[column], "names", None)
+    return tuple(names) if names else None
+
+
+def _values(dataset: Dataset, column: str, *, where: str) -> pa.ChunkedArray:
+    """The labels as strings, whole numbers without a fraction ("1.0" is "1")."""
+    values = dataset.with_format("arrow")[:][column]
+    if (own_names := _own_names(dataset, column)) is not None:
+        if pa.types.is_integer(values.type):
+            ids = pc.if_else(pc.less(values, 0), None, values)
+            return pc.take(pa.array(own_names, pa.string()), ids)
+        return values.cast(pa.string())
+    kind = values.type
+    if pa.types.is_nested(kind):
+        raise DataError(
+            f"{where}: column '{column}' holds lists; one label a row is needed: name another "
+            "with --label-column"
+        )
+    if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind):
+        return values.cast(pa.string())
+    if not pa.types.is_floating(kind):
+        values = values.cast(pa.string())
+        numbers = [each for each in pc.unique(values).to_pylist() if each is not None]
+        if not numbers or not all(is_number(each) for each in numbers):
+            return values
+        if all(each.lstrip("+-").isdigit() for each in numbers):
+            return values
+        values = values.cast(pa.float64())
+    return _whole(values, column, where=where)
+
+
+def _whole(values: pa.ChunkedArray, column: str, *, where: str) -> pa.ChunkedArray:
+    """Floats that are whole -> "3"; NaN counts as missing, as pandas writes it."""
+    values = pc.if_else(pc.is_nan(values), None, values)
+    fractions = pc.fill_null(pc.not_equal(values, pc.floor(values)), False)
+    if pc.any(fractions).as_py():
+        row = pc.index(fractions, pa.scalar(True)).as_py()
+        raise DataError(
+            f"{where}: column '{column}' holds numbers that aren't whole (row {row}: "
+            f"{values[row].as_py()}); classes are needed: name another with --label-column"
+        )
+    return values.cast(pa.int64()).cast(pa.string())

@@ -1,0 +1,63 @@
+"""What can go wrong, as one tree.
+
+    TfftError
+    ├── ConfigError     an option, a TOML file, an output folder
+    ├── DataError       what was read, or could not be
+    ├── ModelError      a checkpoint, its tokenizer, its head
+    ├── TrainingError   a run that cannot go on
+    └── ExportError     a bundle that cannot be made
+
+Each message is one line that says what was expected, what came and what to try. The library
+raises; only the command line turns an error into an exit code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class TfftError(Exception):
+    """Base of every error that tfft raises on purpose."""
+
+
+class ConfigError(TfftError):
+    """An option that is unknown, of the wrong type, out of range, or at odds with another.
+
+    Attributes:
+        options: the options at fault, as `section.field`; they tell a flag's error from a file's.
+    """
+
+    def __init__(self, message: str, *, options: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.options = tuple(options)
+
+
+class DataError(TfftError):
+    pass
+
+
+class ModelError(TfftError):
+    pass
+
+
+class TrainingError(TfftError):
+    pass
+
+
+class ExportError(TfftError):
+    pass
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """` (did you mean 'label'?)` where a choice is close to `word`, else nothing."""
+    lowered = {choice.lower(): choice for choice in choices}
+    matches = get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
+    return f" (did you mean '{lowered[matches[0]]}'?)" if matches else ""
+
+
+def listed(items: Iterable[object], *, most: int = 12) -> str:
+    """`a, b, c` of the first `most` items, and how many more there are."""
+    names = [str(item) for item in items]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

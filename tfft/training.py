@@ -1,0 +1,272 @@
+"""Fits, evaluates and predicts over Splits; builds nothing and prints nothing.
+
+    trained = fit(model, train, validation, losses=losses, config=config.train, ...)
+    scores = evaluate(model, validation, losses=losses)
+    scores.loss, scores.logits          # one pass gives both
+
+The loss is a mean over examples, never over batches, and every example counts once.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tfft.backend import tf
+from tfft.config import TrainConfig
+from tfft.data.split import Split
+from tfft.errors import TrainingError, listed
+from tfft.modeling import ExampleLosses
+from tfft.progress import Progress
+from tfft.results import EpochRecord
+from tfft.tasks import LOWER_IS_BETTER
+
+# (logits, labels) -> the metrics by name.
+Metrics = Callable[[np.ndarray, np.ndarray], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One pass over a split.
+
+    Attributes:
+        loss: mean over its examples.
+        logits: float32 [n_examples, n_labels], in the split's order.
+        labels: int64 [n_examples].
+    """
+
+    loss: float
+    logits: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished fit.
+
+    Attributes:
+        best_epoch: from 1.
+        n_examples: rows that an epoch really saw.
+        examples_per_s: after the first step, without evaluation; NaN of a single step.
+    """
+
+    history: tuple[EpochRecord, ...]
+    best_epoch: int
+    n_examples: int
+    n_steps: int
+    examples_per_s: float
+    seconds: float
+
+    @property
+    def best(self) -> EpochRecord:
+        return self.history[self.best_epoch - 1]
+
+
+def fit(
+    model: Any,
+    train: Split,
+    validation: Split,
+    *,
+    losses: ExampleLosses,
+    metrics: Metrics,
+    metric_for_best: str,
+    config: TrainConfig,
+    progress: Progress,
+    after_epoch: Callable[[EpochRecord, bool], None] = lambda record, is_best: None,
+) -> Trained:
+    """Trains the compiled `model`, evaluating after each epoch.
+
+    Args:
+        metric_for_best: a metric's name, or `loss`: the validation figure that ranks the epochs.
+        after_epoch: called with each epoch's record and whether it is the best so far; whoever
+            wants the weights of an epoch saves them here.
+
+    Raises:
+        TrainingError: the loss is no number; names the rows of the batch.
+    """
+    train_step = _make_train_step(model, losses, train)
+    score = _make_scorer(model, losses, validation)
+    history: list[EpochRecord] = []
+    best: EpochRecord | None = None
+    clock = _Clock()
+    for epoch in range(config.epochs):
+        started = time.perf_counter()
+        name = f"epoch {epoch + 1}/{config.epochs}"
+        loss = _train_epoch(train_step, train, epoch, name, clock, progress)
+        scores = _score(score, validation, f"{name}, validation", progress)
+        record = EpochRecord(
+            epoch=epoch + 1,
+            loss=loss,
+            validation_loss=scores.loss,
+            learning_rate=float(model.optimizer.learning_rate),
+            metrics=metrics(scores.logits, scores.labels),
+            seconds=time.perf_counter() - started,
+        )
+        history.append(record)
+        is_best = best is None or _is_better(record, best, metric_for_best)
+        best = record if is_best or best is None else best
+        after_epoch(record, is_best)
+        progress.epoch(record, config.epochs)
+        if config.patience is not None and record.epoch - best.epoch >= config.patience:
+            progress.note(
+                f"stopped early: {metric_for_best} has not improved for {config.patience} epochs"
+            )
+            break
+    assert best is not None, "epochs is at least 1"  # noqa: S101
+    return Trained(
+        history=tuple(history),
+        best_epoch=best.epoch,
+        n_examples=train.n_examples,
+        n_steps=clock.n_steps,
+        examples_per_s=clock.examples_per_s,
+        seconds=sum(record.seconds for record in history),
+    )
+
+
+def evaluate(
+    model: Any, split: Split, *, losses: ExampleLosses, progress: Progress, name: str = "evaluation"
+) -> Scores:
+    """One pass over a labelled split: its loss and its logits."""
+    return _score(_make_scorer(model, losses, split), split, name, progress)
+
+
+def predict(model: Any, split: Split, *, progress: Progress) -> np.ndarray:
+    """Logits float32 [n_examples, n_labels], in the split's order; labels, if any, are not read."""
+    spec = split.element_spec[0] if isinstance(split.element_spec, tuple) else split.element_spec
+
+    @tf.function(input_signature=[_any_shape(spec)])
+    def forward(features: Any) -> Any:
+        return model(features, training=False).logits
+
+    logits = []
+    with progress.steps("prediction", split.n_examples) as step:
+        for batch in split.epoch(0):
+            features = batch[0] if isinstance(batch, tuple) else batch
+            logits.append(forward(features).numpy())
+            step(len(logits[-1]), None)
+    return _whole(logits, split)
+
+
+def _is_better(record: EpochRecord, best: EpochRecord, metric: str) -> bool:
+    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
+    return sign * record.figure(metric) > sign * best.figure(metric)
+
+
+def _any_shape(spec: Any) -> Any:
+    """The spec with batch and length open, so that one trace serves every batch."""
+    return tf.nest.map_structure(
+        lambda each: tf.TensorSpec([None] * each.shape.rank, each.dtype), spec
+    )
+
+
+def _make_train_step(model: Any, losses: ExampleLosses, split: Split) -> Callable[..., Any]:
+    @tf.function(input_signature=_any_shape(split.element_spec))
+    def train_step(features: Any, labels: Any) -> Any:
+        """One step: the batch's mean loss, and how many rows it had."""
+        with tf.GradientTape() as tape:
+            by_row = losses(labels, model(features, training=True).logits)
+            loss = tf.reduce_mean(tf.cast(by_row, tf.float32))
+        weights = model.trainable_variables
+        gradients = tape.gradient(loss, weights)
+        # A layer that the head doesn't read (a pooler) has no gradient.
+        pairs = [pair for pair in zip(gradients, weights, strict=True) if pair[0] is not None]
+        model.optimizer.apply_gradients(pairs)
+        return loss, tf.shape(labels)[0]
+
+    return train_step
+
+
+def _make_scorer(model: Any, losses: ExampleLosses, split: Split) -> Callable[..., Any]:
+    @tf.function(input_signature=_any_shape(split.element_spec))
+    def score(features: Any, labels: Any) -> Any:
+        """Each row's loss, and the logits."""
+        logits = model(features, training=False).logits
+        return tf.cast(losses(labels, logits), tf.float32), logits
+
+    return score
+
+
+class _Clock:
+    """Counts examples and seconds of training steps, the first (which traces) apart."""
+
+    def __init__(self) -> None:
+        self.n_steps = 0
+        self._n_examples = 0
+        self._seconds = 0.0
+
+    def step(self, n_examples: int, seconds: float) -> None:
+        if self.n_steps:
+            self._n_examples += n_examples
+            self._seconds += seconds
+        self.n_steps += 1
+
+    @property
+    def examples_per_s(self) -> float:
+        return self._n_examples / self._seconds if self._seconds else math.nan
+
+
+def _train_epoch(
+    train_step: Callable[..., Any],
+    split: Split,
+    epoch: int,
+    name: str,
+    clock: _Clock,
+    progress: Progress,
+) -> float:
+    """One pass; the mean loss over its rows."""
+    total, n_seen = 0.0, 0
+    with progress.steps(name, split.n_examples) as show:
+        started = time.perf_counter()
+        for step, batch in enumerate(split.epoch(epoch)):
+            loss, n_rows = (float(each) for each in train_step(*batch))
+            if not math.isfinite(loss):
+                raise TrainingError(_not_finite(loss, split, epoch, step))
+            total, n_seen = total + loss * n_rows, n_seen + int(n_rows)
+            now = time.perf_counter()
+            clock.step(int(n_rows), now - started)
+            started = now
+            show(int(n_rows), loss)
+    if n_seen != split.n_examples:
+        raise TrainingError(f"{name} saw {n_seen} rows, expected {split.n_examples}")
+    return total / n_seen
+
+
+def _not_finite(loss: float, split: Split, epoch: int, step: int) -> str:
+    rows = np.sort(split.source_rows(epoch, step))
+    return (
+        f"the loss is {loss} at epoch {epoch + 1}, step {step + 1}, on the rows "
+        f"{listed(rows, most=64)} (counted from 0); try a lower --learning-rate, or look at these "
+        "rows"
+    )
+
+
+def _score(score: Callable[..., Any], split: Split, name: str, progress: Progress) -> Scores:
+    losses, logits, labels = [], [], []
+    with progress.steps(name, split.n_examples) as show:
+        for features, targets in split.epoch(0):
+            by_row, outputs = score(features, targets)
+            losses.append(by_row.numpy())
+            logits.append(outputs.numpy())
+            labels.append(targets.numpy())
+            show(len(logits[-1]), None)
+    whole = _whole(logits, split)
+    loss = float(np.concatenate(losses).mean(dtype=np.float64))
+    if not (math.isfinite(loss) and np.isfinite(whole).all()):
+        bad = split.row_numbers[~np.isfinite(whole).all(axis=-1)]
+        raise TrainingError(
+            f"the loss of {name} is {loss}; {len(bad)} rows have logits that are no numbers"
+            f"{f' (rows {listed(bad)})' if len(bad) else ''}; try a lower --learning-rate"
+        )
+    return Scores(loss, whole, np.concatenate(labels))
+
+
+def _whole(logits: list[np.ndarray], split: Split) -> np.ndarray:
+    whole = np.concatenate(logits)
+    if len(whole) != split.n_examples:
+        raise TrainingError(f"{len(whole)} rows came out of {split.n_examples}")
+    return whole
