@@ -62,7 +62,8 @@ class RunFolder:
                 yield folder
             except KeyboardInterrupt:
                 folder._leave(keep=folder.started)
-                raise
+                left = f"{shown(partial)} stays{folder._told()}" if folder.started else ""
+                raise KeyboardInterrupt(left) from None
             except OSError as error:
                 folder._leave(keep=bool(folder.saved))
                 raise TrainingError(f"{_why(error)}{folder._told()}") from error

@@ -63,7 +63,7 @@ def read_file(path: Path) -> Table:
 def _read_delimited(path: Path, delimiter: str) -> Table:
     # RFC 4180 allows texts of any length; Python's default refuses those above 128 KiB.
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    return _collect(_delimited_rows(path, delimiter, quoting=csv.QUOTE_MINIMAL))
+    return _collect(_delimited_rows(path, delimiter))
 
 
 def _read_csv(path: Path) -> Table:
@@ -85,23 +85,20 @@ def _read_tsv(path: Path) -> Table:
     """
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     failures = []
-    for quoting, multiline in (
-        (csv.QUOTE_MINIMAL, False),
-        (csv.QUOTE_NONE, True),
-        (csv.QUOTE_MINIMAL, True),
-    ):
+    for quoted, multiline in ((True, False), (False, True), (True, True)):
         try:
-            return _collect(_delimited_rows(path, "\t", quoting=quoting, multiline=multiline))
+            return _collect(_delimited_rows(path, "\t", quoted=quoted, multiline=multiline))
         except DataError as error:
             failures.append(error)
     raise failures[1]
 
 
 def _delimited_rows(
-    path: Path, delimiter: str, *, quoting: Literal[0, 1, 2, 3], multiline: bool = True
+    path: Path, delimiter: str, *, quoted: bool = True, multiline: bool = True
 ) -> Iterator[dict[str, Any]]:
     """Rows as column -> cell, an empty cell as None; the names come with every row."""
     with path.open(encoding="utf-8-sig", newline="") as file:
+        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
         reader = csv.reader(file, delimiter=delimiter, quoting=quoting, strict=True)
         names: list[str] = []
         line = 1
