@@ -222,7 +222,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     """`train.epochs=1` as its name and its value, read as TOML reads values (else a string)."""
     name, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not name:
-        raise ConfigError(f"'{text}' is not of the form section.option=value")
+        raise ConfigError(f"'{text}' is not of the form section.option=value", options=[text])
     _about(name)
     try:
         return name, tomllib.loads(f"value = {value}")["value"]
@@ -278,7 +278,9 @@ def _describe(section: str, each: Any, hint: Any) -> About:
 def _about(name: str) -> About:
     section, _, field_name = name.partition(".")
     if section not in SECTIONS:
-        raise ConfigError(f"unknown option '{name}'{nearest(name, option_names().values())}")
+        raise ConfigError(
+            f"unknown option '{name}'{nearest(name, option_names().values())}", options=[name]
+        )
     try:
         return options_of(section)[field_name]
     except KeyError:

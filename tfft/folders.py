@@ -154,11 +154,9 @@ def _make(partial: Path) -> bool:
     try:
         partial.parent.mkdir(parents=True, exist_ok=True)
         partial.mkdir()
-    except FileExistsError:
+    except OSError as error:
         if partial.is_dir():
             return False
-        raise ConfigError(f"{shown(partial)} is a file; choose another --output") from None
-    except OSError as error:
         raise ConfigError(f"{shown(partial)}: can't be made: {_why(error)}") from None
     return True
 

@@ -83,12 +83,12 @@ def load_model(
             f"{list(found)}, {len(label_names)} labels need {list(expected)}; "
             "--reset-head starts from a fresh one"
         )
-    body_is_missing = [name for name in info["missing_keys"] if _in_body(model, name)]
-    if len(body_is_missing) == len([1 for each in model.weights if _in_body(model, each.name)]):
+    if missing := _missing_in_body(model, info["missing_keys"]):
         raise ModelError(
-            f"{checkpoint.name}: none of the weights are those of a "
-            f"{checkpoint.config.model_type} ({listed(body_is_missing, most=2)} ... are missing)"
+            f"{checkpoint.name}: {len(missing)} weights of a {config.model_type} are missing: "
+            f"{listed(missing, most=3)}"
         )
+    _mend_padding_positions(model)
     if reset_head:
         _reset_head(model)
     tensors = checkpoint.tensor_names()
@@ -103,8 +103,25 @@ def _left_out(model: Any, tensors: set[str], info: Mapping[str, Any]) -> set[str
     return ignored | set(info["unexpected_keys"])
 
 
-def _in_body(model: Any, name: str) -> bool:
-    return model.base_model_prefix in name.replace("/", ".").split(".")[:2]
+def _missing_in_body(model: Any, missing: Sequence[str]) -> list[str]:
+    """Of the tensors that the checkpoint lacks, those that a fresh head doesn't explain."""
+    from transformers.modeling_tf_pytorch_utils import convert_tf_weight_name_to_pt_weight_name
+
+    prefix = model.base_model_prefix
+    body = {
+        convert_tf_weight_name_to_pt_weight_name(each.name, tf_weight_shape=each.shape)[0]
+        for each in getattr(model, prefix).weights
+    }
+    # A pooler is of the body, but trained with a head.
+    named = {name.removeprefix(f"{prefix}.") for name in body if "pooler" not in name}
+    return [name for name in missing if name.removeprefix(f"{prefix}.") in named]
+
+
+def _mend_padding_positions(model: Any) -> None:
+    """RoBERTa's kin count positions from the padding id; transformers' TF layers take it for 1."""
+    for layer in model._flatten_layers():
+        if hasattr(layer, "padding_idx") and model.config.pad_token_id is not None:
+            layer.padding_idx = model.config.pad_token_id
 
 
 def _reset_head(model: Any) -> None:

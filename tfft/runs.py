@@ -263,6 +263,8 @@ def _open_served(
     task = TASKS["single_label"]
     run = _run_config(model)
     checkpoint = open_checkpoint(model, task)
+    if not any(name.endswith(task.head) for name in checkpoint.config.architectures or [task.head]):
+        raise _no_head(model, listed(checkpoint.config.architectures))
     tokenizer = load_tokenizer(checkpoint)
     label_names = _label_names(checkpoint)
 
@@ -296,10 +298,7 @@ def _open_served(
         checkpoint, task, label_names=label_names, pad_token_id=tokenizer.pad_token_id
     )
     if loaded.fresh:
-        raise ModelError(
-            f"{model}: has no trained head ({listed(loaded.fresh, most=2)} are missing); "
-            "fine-tune it first: tfft fit --model ..."
-        )
+        raise _no_head(model, f"{listed(loaded.fresh, most=2)} are missing")
     loader, why = choose_loader(data.loader, encoded)
     progress.note(f"loader: {loader}: {why}")
     plan = BatchPlan(n_examples=len(encoded.lengths), batch_size=batch_size)
@@ -307,6 +306,12 @@ def _open_served(
         encoded, tokenizer, plan, loader=loader, model=loaded.model, label_names=label_names
     )
     return _Served(loaded, label_names, rows, made, None if run is None else run.train.loss)
+
+
+def _no_head(model: str, why: str) -> ModelError:
+    return ModelError(
+        f"{model}: has no trained head ({why}); fine-tune it first: tfft fit --model {model}"
+    )
 
 
 def _metric_for_best(config: RunConfig, examples: Examples) -> str:

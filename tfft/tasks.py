@@ -28,6 +28,11 @@ class Task:
     architectures: str
     metrics: tuple[str, ...]
 
+    @property
+    def head(self) -> str:
+        """What a checkpoint's `architectures` end in where it has this head, in any framework."""
+        return self.auto_class.removeprefix("TFAutoModel")
+
     def default_metric(self, glue_task: str | None) -> str:
         """The metric that chooses the best epoch: GLUE's first one where the data is GLUE's."""
         return GLUE_METRICS.get(glue_task or "", "accuracy")

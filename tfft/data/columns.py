@@ -9,9 +9,10 @@ error lists the columns and says how to name one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -50,6 +51,7 @@ ID_NAMES = ("id", "idx")
 MOST_CLASSES = 50
 # Rows looked at to tell a column of texts from one of numbers or of a few words.
 SAMPLE_ROWS = 1000
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|nan", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -78,17 +80,14 @@ def find_columns(
         DataError: a named column isn't there, or none or too many could be meant.
     """
     names = dataset.column_names
-    for name in (*texts, *([label] if label else [])):
-        _require(name, names, where)
-    usable = [name for name in names if name not in (unusable or {})]
-    id_column = next((name for name in names if name.lower() in ID_NAMES), None)
-    chosen_label = label or _find_label(dataset, usable, taken={*texts, id_column})
+    unusable = unusable or {}
+    check_columns((*texts, *([label] if label else [])), names, where=where, unusable=unusable)
+    ids = [name for name in names if name.lower() in ID_NAMES and name not in unusable]
+    id_column = ids[0] if ids else None
+    chosen_label = label or _find_label(dataset, names, taken={*texts, id_column})
     chosen_texts = tuple(texts) or _find_texts(
-        dataset, [name for name in usable if name not in (chosen_label, id_column)]
+        dataset, [name for name in names if name not in (chosen_label, id_column)], unusable
     )
-    if not texts and unusable and not chosen_texts:
-        name, why = next(iter(unusable.items()))
-        raise DataError(f"{where}: no column of texts; column '{name}': {why}")
     if not 1 <= len(chosen_texts) <= 2:
         found = f"{listed(chosen_texts)} could be" if chosen_texts else "none found"
         raise DataError(
@@ -100,17 +99,22 @@ def find_columns(
             f"{where}: which column holds the label? Expected one named {listed(LABEL_NAMES[:5])} "
             f"..., found {listed(names)}; name it with --label-column"
         )
-    for name in (*chosen_texts, *([chosen_label] if chosen_label else [])):
-        if unusable and name in unusable:
-            raise DataError(f"{where}: column '{name}': {unusable[name]}")
+    chosen = (*chosen_texts, *([chosen_label] if chosen_label and label_needed else []))
+    check_columns(chosen, names, where=where, unusable=unusable)
     return Columns(chosen_texts, chosen_label, id_column)
 
 
-def _require(name: str, names: Sequence[str], where: str) -> None:
-    if name not in names:
-        raise DataError(
-            f"{where}: no column '{name}'{nearest(name, names)}; there are {listed(names)}"
-        )
+def check_columns(
+    chosen: Sequence[str], names: Sequence[str], *, where: str, unusable: Mapping[str, str]
+) -> None:
+    """Refuses a chosen column that isn't among `names`, or that can't be used."""
+    for name in chosen:
+        if name not in names:
+            raise DataError(
+                f"{where}: no column '{name}'{nearest(name, names)}; there are {listed(names)}"
+            )
+        if name in unusable:
+            raise DataError(f"{where}: column '{name}': {unusable[name]}")
 
 
 def _find_label(dataset: Dataset, names: Sequence[str], taken: set[str | None]) -> str | None:
@@ -123,12 +127,25 @@ def _find_label(dataset: Dataset, names: Sequence[str], taken: set[str | None]) 
     for known in LABEL_NAMES:
         if known in lowered:
             return lowered[known]
-    few = [name for name in free if _n_distinct(dataset, name) in range(2, MOST_CLASSES + 1)]
+    known_texts = {*TEXT_NAMES, *(name for pair in PAIR_NAMES for name in pair)}
+    few = [
+        name
+        for name in free
+        if name.lower() not in known_texts
+        and _n_distinct(dataset, name) in range(2, MOST_CLASSES + 1)
+    ]
     return few[0] if len(few) == 1 and len(dataset) > 2 * MOST_CLASSES else None
 
 
-def _find_texts(dataset: Dataset, names: Sequence[str]) -> tuple[str, ...]:
-    texts = [name for name in names if _holds_texts(dataset, name)]
+def _find_texts(
+    dataset: Dataset, names: Sequence[str], unusable: Mapping[str, str]
+) -> tuple[str, ...]:
+    """By the names of pairs, by name, or as the columns of varied texts.
+
+    A column of a known name that can't be used is chosen all the same, and refused for its reason:
+    another in its place would be a surprise.
+    """
+    texts = [name for name in names if name in unusable or _holds_texts(dataset, name)]
     lowered = {name.lower(): name for name in reversed(texts)}
     for pair in PAIR_NAMES:
         if all(name in lowered for name in pair):
@@ -139,8 +156,9 @@ def _find_texts(dataset: Dataset, names: Sequence[str]) -> tuple[str, ...]:
     named = [name for name in names if name.lower() in TEXT_NAMES]
     if len(named) == 1 and not texts:  # its type is the trouble: let the check of types say so
         return tuple(named)
-    varied = [name for name in texts if _n_distinct(dataset, name) > MOST_CLASSES]
-    return tuple(varied or texts)
+    usable = [name for name in texts if name not in unusable]
+    varied = [name for name in usable if _n_distinct(dataset, name) > MOST_CLASSES]
+    return tuple(varied or usable or texts)
 
 
 def _sample(dataset: Dataset, name: str) -> pa.ChunkedArray:
@@ -163,9 +181,6 @@ def _holds_texts(dataset: Dataset, name: str) -> bool:
     return any(not is_number(value) for value in present)
 
 
-def is_number(value: Any) -> bool:
-    try:
-        float(value)
-    except (TypeError, ValueError):
-        return False
-    return True
+def is_number(text: str) -> bool:
+    """Whether it reads as a number, or as what pandas writes for none; not as Python's `1_000`."""
+    return _NUMBER.fullmatch(text.strip()) is not None

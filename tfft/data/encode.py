@@ -65,7 +65,7 @@ def encode(rows: Dataset, tokenizer: Any, *, max_length: int) -> Encoded:
         )
         n_cut += _count_cut(encoding, batch["text"], max_length=max_length)
         columns = {name: encoding[name] for name in names}
-        return columns | dict.fromkeys(labels, batch["label"])
+        return columns | ({"labels": batch["label"]} if labels else {})
 
     tokens = rows.map(
         tokenise,
@@ -74,6 +74,7 @@ def encode(rows: Dataset, tokenizer: Any, *, max_length: int) -> Encoded:
         features=Features({name: List(Value("int32")) for name in names} | labels),
         # A counter is filled on the way: a cached result would leave it at nought.
         load_from_cache_file=False,
+        desc="tokenising",
         new_fingerprint=f"{rows._fingerprint}-{max_length}",
     )
     lengths = np.fromiter((len(ids) for ids in tokens["input_ids"]), np.int64, len(tokens))

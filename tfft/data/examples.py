@@ -13,7 +13,7 @@ Whatever the columns were called, they have these names from here on.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tfft.config import DataConfig
-from tfft.data.columns import Columns, find_columns
+from tfft.data.columns import Columns, check_columns, find_columns
 from tfft.data.labels import UNLABELLED, find_label_names, to_ids
 from tfft.data.sources import Source, open_source
 from tfft.errors import DataError, listed, nearest
@@ -87,7 +87,7 @@ def load_training(config: DataConfig, *, seed: int) -> Examples:
         where=where,
         texts=config.text_column,
         label=config.label_column,
-        unusable=source.unusable,
+        unusable=_unusable(source, config.train_split),
     )
     assert columns.label is not None, "asked for"  # noqa: S101
     label_names = find_label_names(raw_train, columns.label, where=where)
@@ -95,12 +95,16 @@ def load_training(config: DataConfig, *, seed: int) -> Examples:
         _standardise, columns=columns, label_names=label_names, drop_missing=config.drop_missing
     )
     train, notes = standardise(raw_train, where=where)
-    if len(np.unique(train["label"])) < 2:
+    if len(np.unique(_labels(train))) < 2:
         raise DataError(f"{where}: all rows have one class; at least 2 are needed")
-    if config.validation_split in source.splits:
+    if source.name_of(config.validation_split) in source:
         where = f"{source.name}, {config.validation_split}"
+        if source.name_of(config.validation_split) == source.name_of(config.train_split):
+            raise DataError(f"{where}: is the split that is trained on; name two that differ")
         validation, more_notes = standardise(
-            _split_of(source, config.validation_split), where=where
+            _split_of(source, config.validation_split),
+            where=where,
+            unusable=_unusable(source, config.validation_split),
         )
     elif config.validation_split == DataConfig.validation_split:
         train, validation = hold_out(train, seed=seed)
@@ -144,10 +148,11 @@ def load_split(
     """
     source = open_source(config.source)
     notes: list[str] = []
-    holds_out = split == DataConfig.validation_split and split not in source.splits
+    holds_out = split == DataConfig.validation_split and split not in source
+    takes_held_out = holds_out and held_out_seed is not None
     if split is None:
-        split = next((each for each in ("test", "validation") if each in source.splits), "train")
-    elif holds_out and held_out_seed is not None:
+        split = next((each for each in ("test", "validation") if each in source), "train")
+    elif takes_held_out:
         split = config.train_split
         notes.append("validation: the rows of this data that the model's training held out")
     elif source.single_file and holds_out:
@@ -161,10 +166,11 @@ def load_split(
         where=where,
         texts=config.text_column or preferred,
         label=config.label_column,
-        label_needed=label_needed,
-        unusable=source.unusable,
+        # Which rows were held out depends on their labels, even where nothing else does.
+        label_needed=label_needed or takes_held_out,
+        unusable=_unusable(source, split),
     )
-    if not label_needed:
+    if not (label_needed or takes_held_out):
         columns = replace(columns, label=None)
     rows, more_notes = _standardise(
         raw,
@@ -173,9 +179,11 @@ def load_split(
         drop_missing=config.drop_missing,
         label_names=label_names,
     )
-    if holds_out and held_out_seed is not None:
-        _, rows = hold_out(rows, seed=held_out_seed)
+    if takes_held_out:
+        _, rows = hold_out(rows, seed=held_out_seed or 0)
         split = DataConfig.validation_split
+        if not label_needed:
+            rows, columns = rows.remove_columns("label"), replace(columns, label=None)
     return SplitRows(
         rows=_limit(rows, config.limit_validation, seed=held_out_seed or 0),
         name=split if not (source.single_file and holds_out) else DataConfig.validation_split,
@@ -186,25 +194,44 @@ def load_split(
 
 
 def hold_out(rows: Dataset, *, seed: int) -> tuple[Dataset, Dataset]:
-    """Splits off a tenth of each class, at least one row in all; both keep the rows' order."""
-    labels = np.asarray(rows["label"])
+    """Splits off a tenth, a tenth of each class too; both parts keep the rows' order.
+
+    Classes of fewer than ten rows take turns by chance; none gives away its only row.
+    """
+    labels = _labels(rows)
     generator = np.random.Generator(np.random.PCG64(seed))
-    held: list[np.ndarray] = []
-    for label in np.unique(labels):
-        of_class = np.flatnonzero(labels == label)
-        held.append(generator.permutation(of_class)[: round(len(of_class) * HELD_OUT)])
+    classes, sizes = np.unique(labels, return_counts=True)
+    n_held = np.floor(sizes * HELD_OUT).astype(int)
+    n_more = max(1, round(len(labels) * HELD_OUT)) - n_held.sum()
+    by_remainder = np.lexsort((generator.random(len(classes)), n_held - sizes * HELD_OUT))
+    n_held[by_remainder[sizes[by_remainder] > 1][:n_more]] += 1
+    if n_held.sum() == 0:
+        raise DataError(
+            f"{len(labels)} rows of {len(classes)} classes are too few to hold some out; give a "
+            "validation file"
+        )
+    held = [
+        generator.permutation(np.flatnonzero(labels == label))[:n]
+        for label, n in zip(classes, n_held, strict=True)
+    ]
     chosen = np.sort(np.concatenate(held))
-    if len(chosen) == 0:
-        if len(labels) < 3:
-            raise DataError(
-                f"{len(labels)} rows are too few to hold some out; give a validation file"
-            )
-        chosen = generator.integers(len(labels), size=1)
     rest = np.setdiff1d(np.arange(len(labels)), chosen)
     return rows.select(rest), rows.select(chosen)
 
 
+def _labels(rows: Dataset) -> np.ndarray:
+    """Class ids: int64 [n_rows]. `rows["label"]` would make a Python number of each."""
+    return np.asarray(_column(rows, "label"))
+
+
+def _unusable(source: Source, split: str) -> Mapping[str, str]:
+    return source.unusable.get(source.name_of(split), {})
+
+
 def _split_of(source: Source, split: str) -> Dataset:
+    split = source.name_of(split)
+    if split in source.unreadable:
+        raise DataError(source.unreadable[split])
     if split not in source.splits:
         raise DataError(
             f"{source.name}: no split '{split}'{nearest(split, source.splits)}; there are "
@@ -222,26 +249,30 @@ def _standardise(
     where: str,
     drop_missing: bool,
     label_names: Sequence[str],
+    unusable: Mapping[str, str] | None = None,
 ) -> tuple[Dataset, list[str]]:
     """The columns under their standard names, without the rows that lack a text or a label."""
-    for name in (*columns.texts, *([columns.label] if columns.label else [])):
-        if name not in raw.column_names:
-            raise DataError(
-                f"{where}: no column '{name}'{nearest(name, raw.column_names)}; there are "
-                f"{listed(raw.column_names)}"
-            )
-    rows = raw.select_columns(list(columns.texts))
-    rows = rows.rename_columns(dict(zip(columns.texts, TEXT_FIELDS, strict=False)))
+    from datasets import Dataset
+
+    chosen = (*columns.texts, *([columns.label] if columns.label else []))
+    check_columns(chosen, raw.column_names, where=where, unusable=unusable or {})
     n_rows = len(raw)
     present = np.ones(n_rows, dtype=bool)
-    lacking = {}
-    for name in columns.texts:
-        has_text = _has_text(raw, name, where=where)
+    lacking, standard, notes = {}, {}, []
+    for name, standard_name in zip(columns.texts, TEXT_FIELDS, strict=False):
+        texts = standard[standard_name] = _texts(raw, name, where=where)
+        has_text = np.asarray(pc.is_valid(texts))
         lacking[f"a text in '{name}'"] = np.flatnonzero(~has_text)
         present &= has_text
+        blank = pc.fill_null(pc.or_(pc.equal(texts, ""), pc.utf8_is_space(texts)), False)
+        if pc.any(blank).as_py():
+            which = np.flatnonzero(blank)
+            notes.append(
+                f"blank: {where}: {len(which)} of {n_rows} texts in '{name}' (rows "
+                f"{listed(which, most=5)}, counted from 0)"
+            )
     if columns.label is not None:
-        labels = to_ids(raw, columns.label, label_names, where=where)
-        rows = rows.add_column("label", labels)
+        labels = standard["label"] = to_ids(raw, columns.label, label_names, where=where)
         lacking[f"a label in '{columns.label}'"] = np.flatnonzero(labels == UNLABELLED)
         present &= labels != UNLABELLED
         if (labels == UNLABELLED).all():
@@ -249,10 +280,12 @@ def _standardise(
                 f"{where}: no row has a label in '{columns.label}'; such a split can be "
                 "predicted (tfft predict), not learned or scored"
             )
-    ids = raw[columns.id] if columns.id in raw.column_names else range(n_rows)
-    rows = rows.add_column("id", list(ids)).add_column("row", np.arange(n_rows))
+    numbers = np.arange(n_rows)
+    has_ids = columns.id in raw.column_names and columns.id not in (unusable or {})
+    standard["id"] = _column(raw, columns.id) if columns.id and has_ids else numbers
+    rows = Dataset(pa.table({**standard, "row": numbers}))
     if present.all():
-        return rows, []
+        return rows, notes
     told = "; ".join(
         f"{len(which)} of {n_rows} rows lack {what} (rows {listed(which, most=5)}, counted from 0)"
         for what, which in lacking.items()
@@ -262,22 +295,27 @@ def _standardise(
         raise DataError(f"{where}: {told}; mend them, or go on without with --drop-missing")
     if not present.any():
         raise DataError(f"{where}: {told}; no row is left")
-    return rows.select(np.flatnonzero(present)), [f"left out: {where}: {told}"]
+    return rows.select(np.flatnonzero(present)), [*notes, f"left out: {where}: {told}"]
 
 
-def _has_text(raw: Dataset, name: str, *, where: str) -> np.ndarray:
-    """Which rows have a text: bool [n_rows]."""
-    values = raw.with_format("arrow")[:][name]
+def _column(rows: Dataset, name: str) -> pa.ChunkedArray:
+    return rows.select_columns(name).with_format("arrow")[:][name]
+
+
+def _texts(raw: Dataset, name: str, *, where: str) -> pa.ChunkedArray:
+    values = _column(raw, name)
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
     kind = values.type
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)):
-        first = next((each for each in values.to_pylist() if each is not None), None)
+    if pa.types.is_null(kind):
+        return values.cast(pa.string())
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        row = pc.index(pc.is_valid(values), pa.scalar(True)).as_py()
         raise DataError(
-            f"{where}: column '{name}' holds {kind}, not texts (row 0: {first!r:.60}); name "
-            "another with --text-column"
+            f"{where}: column '{name}' holds {kind}, not texts (row {row}: "
+            f"{values[row].as_py()!r:.60}); name another with --text-column"
         )
-    return np.asarray(pc.is_valid(values))
+    return values
 
 
 def _limit(rows: Dataset, limit: int | None, *, seed: int) -> Dataset:
@@ -301,6 +339,5 @@ def _fingerprint(*splits: Dataset) -> str:
     for rows in splits:
         arrow = rows.with_format("arrow")
         for start in range(0, len(rows), 10_000):
-            for row in arrow[start : start + 10_000].to_pylist():
-                digest.update(repr(row).encode())
+            digest.update(repr(arrow[start : start + 10_000].to_pydict()).encode())
     return digest.hexdigest()

@@ -49,15 +49,25 @@ def read_file(path: Path) -> Table:
         if path.stat().st_size == 0:
             raise DataError(f"{path}: the file is empty")
         table = read(path)
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: not UTF-8 (byte {error.start}: {error.reason}); save it as UTF-8"
-        ) from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path}, {_undecodable(path)}; save the file as UTF-8") from None
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror or error}") from None
     if table.rows.num_rows == 0:
-        raise DataError(f"{path}: has no rows, only columns: {listed(table.rows.column_names)}")
+        names = table.rows.column_names
+        raise DataError(f"{path}: has no rows{f', only columns: {listed(names)}' if names else ''}")
     return table
+
+
+def _undecodable(path: Path) -> str:
+    """The first line that isn't UTF-8; a decoder of chunks can't tell which."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                return f"line {number}: not UTF-8 (byte 0x{line[error.start]:02x})"
+    return "not UTF-8"
 
 
 def _read_delimited(path: Path, delimiter: str) -> Table:
@@ -104,7 +114,7 @@ def _delimited_rows(
         line = 1
         try:
             for cells in reader:
-                if not names:
+                if cells and not names:
                     names = _header(path, cells)
                     yield dict.fromkeys(names)
                 elif cells:
@@ -123,10 +133,14 @@ def _delimited_rows(
 
 def _header(path: Path, cells: list[str]) -> list[str]:
     names = [cell.strip() or f"column_{place}" for place, cell in enumerate(cells)]
+    _refuse_twice(path, names)
+    return names
+
+
+def _refuse_twice(path: Path, names: list[str]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise DataError(f"{path}: the header names {listed(twice)} more than once")
-    return names
+        raise DataError(f"{path}: the header names {listed(twice)} more than once; rename one")
 
 
 def _read_jsonl(path: Path) -> Table:
@@ -139,39 +153,62 @@ def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
+            if line.lstrip().startswith("["):
                 raise DataError(
-                    f"{path}, line {number}: not JSON: {error.msg} (column {error.colno})"
-                ) from None
+                    f"{path}, line {number}: expected an object {{...}}, not {line.strip():.60}; "
+                    "a list of objects goes into a .json file"
+                )
+            row = _parse_json(line.strip(), f"{path}, line {number}")
             if not isinstance(row, dict):
                 raise DataError(f"{path}, line {number}: expected an object, not {row!r:.60}")
             yield row
 
 
+def _parse_json(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        line = f", line {error.lineno}" if error.lineno > 1 else ""
+        raise DataError(f"{where}{line}: not JSON: {error.msg} (column {error.colno})") from None
+    except RecursionError:
+        raise DataError(f"{where}: nested too deeply") from None
+    except ValueError as error:  # a number of more digits than Python reads
+        raise DataError(f"{where}: {error}") from None
+
+
 def _read_json(path: Path) -> Table:
     """A list of objects, an object that holds one, or lines of objects."""
+    text = path.read_text(encoding="utf-8-sig")
     try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        if error.msg == "Extra data":
+        document = _parse_json(text, str(path))
+    except DataError as error:
+        if "Extra data" in str(error):
             return _read_jsonl(path)
-        raise DataError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from None
+        raise
     rows = document
     if isinstance(document, dict):
-        lists = [value for value in document.values() if isinstance(value, list)]
-        rows = lists[0] if len(lists) == 1 else [document]
+        nested = [value for value in document.values() if isinstance(value, list | dict)]
+        lists = [value for value in nested if value and isinstance(value, list)]
+        rows = lists[0] if len(lists) == 1 else None if nested else [document]
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise DataError(f"{path}: expected a list of objects, such as [{{...}}, {{...}}]")
+        raise DataError(
+            f'{path}: expected one list of objects, [{{...}}, {{...}}] or {{"data": [{{...}}]}}'
+        )
     return _collect(iter([{}, *rows]))
 
 
 def _read_parquet(path: Path) -> Table:
     try:
-        return Table(pq.read_table(path))
+        _refuse_twice(path, pq.read_schema(path).names)
+        rows = pq.read_table(path)
     except pa.ArrowException as error:
         raise DataError(f"{path}: not a parquet file: {str(error).splitlines()[0]}") from None
+    # What some writers call a string, few functions take.
+    plain = [
+        each.with_type(pa.string()) if pa.types.is_string_view(each.type) else each
+        for each in rows.schema
+    ]
+    return Table(rows.cast(pa.schema(plain)))
 
 
 READERS: dict[str, Callable[[Path], Table]] = {
@@ -196,15 +233,9 @@ def _collect(rows: Iterator[dict[str, Any]]) -> Table:
                 columns[name] = _Column()
     arrays, unusable = {}, {}
     for name, column in columns.items():
-        if (problem := column.problem()) is not None:
+        arrays[name], problem = column.finish(n_rows)
+        if problem is not None:
             unusable[name] = problem
-            arrays[name] = pa.nulls(n_rows)
-            continue
-        try:
-            arrays[name] = column.finish(n_rows)
-        except (pa.ArrowException, OverflowError) as error:
-            unusable[name] = f"can't be held as one type: {str(error).splitlines()[0]}"
-            arrays[name] = pa.nulls(n_rows)
     return Table(pa.table(arrays), unusable)
 
 
@@ -224,6 +255,7 @@ class _Column:
         self._pending: list[Any] = []
         self._n_rows = 0
         self._kinds: dict[str, list[Any]] = {}  # kind -> [rows that hold it, first row, its value]
+        self._failure: str | None = None
 
     def put(self, row: int, value: Any) -> None:
         kind = _kind(value)
@@ -232,13 +264,28 @@ class _Column:
             self._kinds[kind] = [1, row, value]
         else:
             seen[0] += 1
-        if len(self._kinds) > 1:  # of no use any more: keep no more of it
+        if len(self._kinds) > 1 or self._failure:  # of no use any more: keep no more of it
             return
         self._fill(row)
         self._pending.append(value)
         self._n_rows += 1
 
-    def problem(self) -> str | None:
+    def finish(self, n_rows: int) -> tuple[pa.ChunkedArray, str | None]:
+        """The column, or nulls and why it can't be had."""
+        problem = self._odd_row()
+        if problem is None:
+            self._fill(n_rows)
+            self._flush()
+            problem = self._failure
+        tables = [pa.table({"column": chunk}) for chunk in self._chunks]
+        if problem is None and tables:
+            try:
+                return pa.concat_tables(tables, promote_options="permissive")["column"], None
+            except pa.ArrowException as error:
+                problem = _no_one_type(error)
+        return pa.chunked_array([pa.nulls(n_rows)]), problem
+
+    def _odd_row(self) -> str | None:
         """Which row differs in kind from most others, or None."""
         if len(self._kinds) < 2:
             return None
@@ -246,14 +293,6 @@ class _Column:
             self._kinds.items(), key=lambda item: item[1][0], reverse=True
         )
         return f"row {row} holds {odd} ({value!r:.60}) where most rows hold {usual}"
-
-    def finish(self, n_rows: int) -> pa.ChunkedArray:
-        self._fill(n_rows)
-        self._flush()
-        tables = [pa.table({"column": chunk}) for chunk in self._chunks]
-        if not tables:
-            return pa.chunked_array([pa.nulls(n_rows)])
-        return pa.concat_tables(tables, promote_options="permissive")["column"]
 
     def _fill(self, row: int) -> None:
         """Nones for the rows since the last value."""
@@ -267,6 +306,16 @@ class _Column:
             self._flush()
 
     def _flush(self) -> None:
-        if self._pending:
-            self._chunks.append(pa.array(self._pending))
-            self._pending = []
+        pending, self._pending = self._pending, []
+        try:
+            if pending:
+                self._chunks.append(pa.array(pending))
+        except (pa.ArrowException, OverflowError) as error:
+            self._failure = _no_one_type(error)
+        except UnicodeEncodeError as error:  # JSON can spell half of a surrogate pair
+            row = self._n_rows - len(pending) + pending.index(error.object)
+            self._failure = f"row {row} holds half a character ({error.object[error.start]!r})"
+
+
+def _no_one_type(error: Exception) -> str:
+    return f"can't be held as one type: {str(error).splitlines()[0]}"

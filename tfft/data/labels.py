@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 UNLABELLED = -1
+EXACT = 2.0**53  # from here on several whole numbers share a float
 
 
 def find_label_names(train: Dataset, column: str, *, where: str) -> tuple[str, ...]:
@@ -44,7 +45,7 @@ def find_label_names(train: Dataset, column: str, *, where: str) -> tuple[str, .
             f"({listed(values, most=3)}); is it the label? Name another with --label-column"
         )
     if all(is_number(value) for value in values):
-        return tuple(sorted(values, key=float))
+        return tuple(sorted(values, key=lambda value: (float(value), value)))
     return tuple(sorted(values))
 
 
@@ -76,40 +77,48 @@ def _own_names(dataset: Dataset, column: str) -> tuple[str, ...] | None:
 
 
 def _values(dataset: Dataset, column: str, *, where: str) -> pa.ChunkedArray:
-    """The labels as strings, whole numbers without a fraction ("1.0" is "1")."""
+    """The labels as strings: "yes " is "yes", "1.0" is "1", and a blank is none."""
     values = dataset.with_format("arrow")[:][column]
     if (own_names := _own_names(dataset, column)) is not None:
         if pa.types.is_integer(values.type):
-            ids = pc.if_else(pc.less(values, 0), None, values)
+            known = pc.and_(pc.greater_equal(values, 0), pc.less(values, len(own_names)))
+            ids = pc.if_else(known, values, None)
             return pc.take(pa.array(own_names, pa.string()), ids)
         return values.cast(pa.string())
     kind = values.type
     if pa.types.is_nested(kind):
+        what = "objects" if pa.types.is_struct(kind) else "lists"
         raise DataError(
-            f"{where}: column '{column}' holds lists; one label a row is needed: name another "
-            "with --label-column"
+            f"{where}: column '{column}' holds {what}; "
+            "one label a row is needed: name another with --label-column"
         )
     if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind):
         return values.cast(pa.string())
     if not pa.types.is_floating(kind):
-        values = values.cast(pa.string())
-        numbers = [each for each in pc.unique(values).to_pylist() if each is not None]
-        if not numbers or not all(is_number(each) for each in numbers):
+        values = pc.utf8_trim_whitespace(values.cast(pa.string()))
+        values = pc.if_else(pc.equal(values, ""), None, values)
+        distinct = pc.unique(values).drop_null()
+        texts = distinct.to_pylist()
+        if not all(is_number(each) for each in texts):
             return values
-        if all(each.lstrip("+-").isdigit() for each in numbers):
+        if all(each.lstrip("+-").isdigit() for each in texts):
             return values
-        values = values.cast(pa.float64())
-    return _whole(values, column, where=where)
+        numbers = pa.array([float(each) for each in texts], pa.float64())
+        values = pc.take(numbers, pc.index_in(values, value_set=distinct))
+    return _whole(values.cast(pa.float64()), column, where=where)
 
 
 def _whole(values: pa.ChunkedArray, column: str, *, where: str) -> pa.ChunkedArray:
     """Floats that are whole -> "3"; NaN counts as missing, as pandas writes it."""
     values = pc.if_else(pc.is_nan(values), None, values)
-    fractions = pc.fill_null(pc.not_equal(values, pc.floor(values)), False)
+    fractions = pc.or_(
+        pc.not_equal(values, pc.floor(values)), pc.greater_equal(pc.abs(values), EXACT)
+    )
+    fractions = pc.fill_null(fractions, False)
     if pc.any(fractions).as_py():
         row = pc.index(fractions, pa.scalar(True)).as_py()
         raise DataError(
-            f"{where}: column '{column}' holds numbers that aren't whole (row {row}: "
+            f"{where}: column '{column}' holds numbers that aren't whole, or too large (row {row}: "
             f"{values[row].as_py()}); classes are needed: name another with --label-column"
         )
     return values.cast(pa.int64()).cast(pa.string())

@@ -11,8 +11,9 @@ is needed: it takes seconds, and a missing file should answer at once.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib.resources import files
@@ -22,15 +23,20 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from tfft.data.files import READERS, Table, read_file
-from tfft.errors import DataError, listed
+from tfft.errors import DataError, listed, nearest
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
 GLUE_TASKS = ("cola", "sst2", "mrpc", "qqp", "stsb", "mnli", "qnli", "rte", "wnli")
+GLUE = "nyu-mll/glue"  # where the hub's bare `glue` has moved
 BUILTIN = ("acceptability",)
 # Other names that people give to the split.
-SPLIT_ALIASES = {"dev": "validation", "valid": "validation", "val": "validation"}
+SPLIT_ALIASES = dict.fromkeys(
+    ("dev", "valid", "val", "validation_matched", "dev_matched"), "validation"
+)
+SPLITS = ("train", "validation", "test")
+_SHARD = re.compile(r"-\d{5}-of-(?P<n_shards>\d{5})$")
 
 
 @dataclass(frozen=True)
@@ -42,15 +48,24 @@ class Source:
         splits: by name; a single file is one split called `train`.
         single_file: whether it is one, so that "all of it" has a meaning.
         glue_task: GLUE's name for it (`cola`), or None; a local copy in a folder `glue/cola` too.
-        unusable: columns that can't be used, and why.
+        unusable: by split, columns that can't be used, and why.
+        unreadable: splits that can't be read, and why; told when one is asked for.
     """
 
     name: str
     splits: DatasetDict
     single_file: bool = False
     glue_task: str | None = None
-    unusable: Mapping[str, str] = field(default_factory=dict)
+    unusable: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    unreadable: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def name_of(self, split: str) -> str:
+        """What the split is called here: `dev` is `validation`."""
+        return split if split in self else SPLIT_ALIASES.get(split, split)
+
+    def __contains__(self, split: str) -> bool:
+        return split in self.splits or split in self.unreadable
 
 
 def open_source(name: str) -> Source:
@@ -59,11 +74,16 @@ def open_source(name: str) -> Source:
     Raises:
         DataError: there is nothing of that name, or it can't be read; says what is nearest.
     """
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return _open_folder(name, path)
-    if path.exists():
-        return _open_file(name, path)
+    if not name.strip():
+        raise DataError("expected the name of a folder, a file or a data set, not an empty one")
+    path = Path(os.path.expanduser(name))  # Path's own raises where there is no such user
+    try:
+        if path.is_dir():
+            return _open_folder(name, path)
+        if path.exists():
+            return _open_file(name, path)
+    except OSError as error:
+        raise DataError(f"{name:.200}: can't be read: {error.strerror or error}") from None
     if name.startswith("builtin/"):
         return _open_builtin(name)
     if _is_path_like(name):
@@ -72,47 +92,76 @@ def open_source(name: str) -> Source:
 
 
 def _open_file(name: str, path: Path) -> Source:
-    table = read_file(path)
-    splits = _as_splits({"train": table})
-    return Source(name, splits, single_file=True, unusable=table.unusable)
+    splits, unusable = _as_splits({"train": read_file(path)})
+    return Source(name, splits, single_file=True, unusable=unusable)
 
 
 def _open_folder(name: str, path: Path) -> Source:
     if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
         return _open_saved(name, path)
     by_split = _split_files(path)
-    tables = {split: _read_all(paths) for split, paths in by_split.items()}
+    tables, unreadable = {}, {}
+    for split, paths in by_split.items():
+        try:
+            tables[split] = _read_all(paths)
+        except DataError as error:  # of no matter, unless the split is asked for
+            unreadable[split] = str(error)
     notes = [
         f"data: {listed(each.name for each in paths)} is read as {split}"
         for split, paths in by_split.items()
         if _stem(paths[0]) != split
     ]
-    unusable: dict[str, str] = {}
-    for split, table in tables.items():
-        unusable |= {column: f"{split}: {why}" for column, why in table.unusable.items()}
+    notes += [f"data: {split} is left out: {why}" for split, why in unreadable.items()]
+    splits, unusable = _as_splits(tables)
     return Source(
         name,
-        _as_splits(tables),
+        splits,
         glue_task=_glue_task(path.resolve()),
         unusable=unusable,
+        unreadable=unreadable,
         notes=tuple(notes),
     )
 
 
-def _as_splits(tables: Mapping[str, Table]) -> DatasetDict:
-    from datasets import Dataset, DatasetDict
+def _as_splits(tables: Mapping[str, Table]) -> tuple[DatasetDict, dict[str, dict[str, str]]]:
+    """Data sets by split; and, by split, the columns that can't be used, of nulls here."""
+    from datasets import Dataset, DatasetDict, Features
 
-    return DatasetDict({split: Dataset(table.rows) for split, table in tables.items()})
+    splits, unusable = DatasetDict(), {}
+    for split, table in tables.items():
+        rows, unusable[split] = table.rows, dict(table.unusable)
+        for place, column in enumerate(rows.schema):
+            try:
+                Features.from_arrow_schema(pa.schema([column]))
+            except (ValueError, NotImplementedError):
+                unusable[split][column.name] = f"its type, {column.type}, isn't supported"
+                rows = rows.set_column(place, column.name, pa.nulls(rows.num_rows))
+        splits[split] = Dataset(rows)
+    return splits, unusable
+
+
+def _rename_splits(splits: DatasetDict) -> tuple[DatasetDict, tuple[str, ...]]:
+    """Splits under their usual names, and what was renamed."""
+    notes = []
+    for alias, split in SPLIT_ALIASES.items():
+        if alias in splits and split not in splits:
+            splits[split] = splits.pop(alias)
+            notes.append(f"data: the split {alias} is read as {split}")
+    return splits, tuple(notes)
 
 
 def _stem(path: Path) -> str:
     """The split a file's name stands for: `train-00000-of-00002.parquet` is one of train's."""
-    return re.sub(r"-\d{5}-of-\d{5}$", "", path.name.removesuffix(path.suffix))
+    return _SHARD.sub("", path.name.removesuffix(path.suffix))
 
 
 def _split_files(path: Path) -> dict[str, list[Path]]:
     """Split name -> its files, `train` first."""
-    found = sorted(each for each in path.iterdir() if each.suffix.lower() in READERS)
+    found = sorted(
+        each
+        for each in path.iterdir()
+        if each.suffix.lower() in READERS and not each.name.startswith(".") and each.is_file()
+    )
     if not found:
         raise DataError(
             f"{path}: expected train|validation|test files ({listed(READERS)}), "
@@ -120,31 +169,48 @@ def _split_files(path: Path) -> dict[str, list[Path]]:
         )
     by_split: dict[str, list[Path]] = {}
     for each in found:
-        stem = _stem(each)
-        by_split.setdefault(SPLIT_ALIASES.get(stem, stem), []).append(each)
+        split = SPLIT_ALIASES.get(_stem(each).lower(), _stem(each))
+        split = split.lower() if split.lower() in SPLITS else split
+        by_split.setdefault(split, []).append(each)
     for split, paths in by_split.items():
         if len(paths) > 1 and len({_stem(each) + each.suffix for each in paths}) > 1:
             raise DataError(
                 f"{path}: {listed(each.name for each in paths)} are all {split}; keep one"
             )
-    if len(by_split) == 1:
-        return {"train": next(iter(by_split.values()))} if "test" not in by_split else by_split
-    order = ["train", "validation", "test"]
+    if len(by_split) == 1 and not set(by_split) & set(SPLITS):
+        return {"train": next(iter(by_split.values()))}
     return dict(
-        sorted(by_split.items(), key=lambda item: order.index(item[0]) if item[0] in order else 3)
+        sorted(
+            by_split.items(),
+            key=lambda item: SPLITS.index(item[0]) if item[0] in SPLITS else len(SPLITS),
+        )
     )
 
 
 def _read_all(paths: list[Path]) -> Table:
     """One split's files, one after the other."""
+    shard = _SHARD.search(paths[-1].stem)
+    if shard is not None and len(paths) != int(shard["n_shards"]):
+        raise DataError(
+            f"{paths[0].parent}: expected {int(shard['n_shards'])} files for {_stem(paths[0])}, "
+            f"found {len(paths)} ({listed(each.name for each in paths)})"
+        )
     tables = [read_file(each) for each in paths]
     if len(tables) == 1:
         return tables[0]
     try:
         whole = pa.concat_tables([table.rows for table in tables], promote_options="permissive")
     except pa.ArrowException as error:
-        raise DataError(f"{paths[0].parent}: the files' columns differ: {error}") from None
-    return Table(whole, {name: why for table in tables for name, why in table.unusable.items()})
+        why = str(error).splitlines()[0]
+        raise DataError(f"{paths[0].parent}: the files' columns differ: {why}") from None
+    return Table(
+        whole,
+        {
+            name: f"{each.name}: {why}"
+            for each, table in zip(paths, tables, strict=True)
+            for name, why in table.unusable.items()
+        },
+    )
 
 
 def _open_saved(name: str, path: Path) -> Source:
@@ -154,15 +220,21 @@ def _open_saved(name: str, path: Path) -> Source:
     try:
         saved = load_from_disk(str(path))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: a saved data set that can't be read: {error}") from None
-    splits = saved if isinstance(saved, DatasetDict) else DatasetDict(train=saved)
-    return Source(name, splits, single_file=not isinstance(saved, DatasetDict))
+        why = str(error).splitlines()[0]
+        raise DataError(f"{path}: a saved data set that can't be read: {why}") from None
+    if not isinstance(saved, DatasetDict):
+        return Source(name, DatasetDict(train=saved), single_file=True)
+    splits, notes = _rename_splits(saved)
+    return Source(name, splits, notes=notes)
 
 
 def _open_builtin(name: str) -> Source:
     chosen = name.removeprefix("builtin/")
     if chosen not in BUILTIN:
-        raise DataError(f"{name}: embedded are {listed(f'builtin/{each}' for each in BUILTIN)}")
+        raise DataError(
+            f"{name}: no such data{nearest(chosen, BUILTIN)}; embedded are "
+            f"{listed(f'builtin/{each}' for each in BUILTIN)}"
+        )
     folder = Path(str(files("tfft.builtin") / chosen))
     # Its columns and its label are CoLA's, and so is its metric.
     return Source(name, _open_folder(name, folder).splits, glue_task="cola")
@@ -176,7 +248,7 @@ def _glue_task(path: Path) -> str | None:
 
 def _is_path_like(name: str) -> bool:
     """What can't be a hub id: an absolute or dotted path, more than one slash, a file's ending."""
-    looks = name.startswith(("/", "./", "../", "~")) or name.count("/") > 1
+    looks = name.startswith(("/", "./", "../", "~")) or name.partition("@")[0].count("/") > 1
     return looks or Path(name).suffix.lower() in READERS
 
 
@@ -200,19 +272,22 @@ def _open_hub(name: str) -> Source:
     if match is None:
         raise DataError(f"{name}: no such path, and not a hub id (org/name:config@revision)")
     repository, config, revision = match.group("repository", "config", "revision")
-    glue_task = repository.removeprefix("glue/") if repository.startswith("glue/") else None
-    if glue_task is not None:
-        if glue_task not in GLUE_TASKS:
-            raise DataError(f"{name}: GLUE's tasks are {listed(GLUE_TASKS)}")
-        # The hub's bare `glue` has moved.
-        repository, config = "nyu-mll/glue", glue_task
+    if repository.startswith("glue/"):
+        repository, config = "glue", repository.removeprefix("glue/")
+    glue_task = config if repository in ("glue", GLUE) and config in GLUE_TASKS else None
+    if repository == "glue":
+        if config not in GLUE_TASKS:
+            hint = nearest(config or "", GLUE_TASKS)
+            raise DataError(f"{name}: name one of GLUE's tasks{hint}: {listed(GLUE_TASKS)}")
+        repository = GLUE
     from datasets import load_dataset
 
     try:
         splits = load_dataset(repository, config, revision=revision)
     except Exception as error:
         raise DataError(_hub_failure(name, repository, error)) from error
-    return Source(name, splits, glue_task=glue_task)
+    splits, notes = _rename_splits(splits)
+    return Source(name, splits, glue_task=glue_task, notes=notes)
 
 
 def _hub_failure(name: str, repository: str, error: Exception) -> str:
@@ -220,17 +295,12 @@ def _hub_failure(name: str, repository: str, error: Exception) -> str:
     first_line = str(error).strip().splitlines()[0] if str(error).strip() else ""
     kind = type(error).__name__
     if "config" in first_line.lower() and "missing" in first_line.lower():
-        return f"{name}: name a config, {repository}:NAME, one of {_configs(repository)}"
+        configs = re.search(r"available configs: \[(.*?)\]", str(error))
+        names = configs[1].replace("'", "") if configs else "those that its page lists"
+        return f"{name}: name a config, {repository}:NAME, one of {names}"
     hint = _nearest_path(Path(name))
     if kind in ("ConnectionError", "OfflineModeIsEnabled", "LocalEntryNotFoundError"):
         return f"{name}: no such path{hint}, and the hub can't be reached ({first_line})"
     if kind in ("DatasetNotFoundError", "RepositoryNotFoundError", "FileNotFoundError"):
-        return f"{name}: no such path{hint}, and no such data set on the hub"
+        return f"{name}: no such path{hint}, and not to be had from the hub ({first_line})"
     return f"{name}: the hub's data set can't be read: {kind}: {first_line}"
-
-
-def _configs(repository: str) -> str:
-    from datasets import get_dataset_config_names
-
-    names: Iterable[str] = get_dataset_config_names(repository)
-    return listed(names)

@@ -1,0 +1,70 @@
+"""What costs seconds is made once a session: tiny checkpoints, and one finished run."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from tiny import make_checkpoints, write_reviews
+
+from tfft.cli import main
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BERT without a head, as PyTorch saves it."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    make_checkpoints(folder, "bert")
+    return folder / "bert"
+
+
+@pytest.fixture
+def own_tiny(tiny: Path, tmp_path: Path) -> Path:
+    """A copy of it that a test may break."""
+    return Path(shutil.copytree(tiny, tmp_path / "own-bert"))
+
+
+@pytest.fixture(scope="session")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_reviews(tmp_path_factory.mktemp("data") / "reviews")
+
+
+@pytest.fixture(scope="session")
+def run(tiny: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run's folder: 2 epochs over the reviews."""
+    import tfft
+
+    output = tmp_path_factory.mktemp("runs") / "reviews"
+    tfft.fit(
+        data=str(reviews),
+        model=str(tiny),
+        output=output,
+        epochs=2,
+        batch_size=8,
+        learning_rate=3e-3,
+    )
+    return output
+
+
+@pytest.fixture
+def tfft_cli() -> Callable[..., Outcome]:
+    """The command line in this process: `tfft_cli("fit", "--data", ...)`."""
+
+    def invoke(*arguments: object) -> Outcome:
+        result = CliRunner().invoke(main, [str(each) for each in arguments])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Outcome(result.exit_code, result.stdout, result.stderr)
+
+    return invoke

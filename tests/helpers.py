@@ -1,0 +1,42 @@
+"""What several test files share: small tables in files, and the one line that an error is."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tfft.config import DataConfig
+from tfft.data.examples import Examples, load_training
+from tfft.errors import TfftError
+
+
+def rows(n_rows: int = 20, *, labels: Sequence[Any] = (0, 1)) -> list[dict[str, Any]]:
+    """`text` and `label`, the labels in turn."""
+    return [{"text": f"text {n}", "label": labels[n % len(labels)]} for n in range(n_rows)]
+
+
+def write_csv(path: Path, table: Iterable[Mapping[str, Any]], *, sep: str = ",") -> Path:
+    """Cells as they are: quotes are the caller's."""
+    table = list(table)
+    lines = [sep.join(table[0]), *(sep.join(map(str, row.values())) for row in table)]
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def write_jsonl(path: Path, table: Iterable[Mapping[str, Any]]) -> Path:
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in table), encoding="utf-8")
+    return path
+
+
+def load(source: Path, *, seed: int = 42, **options: Any) -> Examples:
+    return load_training(DataConfig(source=str(source), **options), seed=seed)
+
+
+def one_line(caught: pytest.ExceptionInfo[TfftError]) -> str:
+    """An error's message, which is one line."""
+    message = str(caught.value)
+    assert message
+    assert len(message.splitlines()) == 1
+    return message

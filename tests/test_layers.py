@@ -1,0 +1,105 @@
+"""Reads every import and proves that they run downwards, and that nothing heavy wakes early."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+from tiny import python
+
+import tfft
+
+PACKAGE = Path(tfft.__file__).parent
+# From the bottom up; a module may import from the lines above its own, and from its own line.
+LAYERS = (
+    {"errors", "tasks"},
+    {"config", "results", "metrics"},
+    {"progress", "backend", "folders"},
+    {"data.files", "data.columns", "data.labels", "data.sources", "data.examples", "data.plan"},
+    {"pretrained", "data.encode"},
+    {"data.split", "data.arrays", "data.streams", "data.loaders"},
+    {"modeling"},
+    {"weights", "training"},
+    {"runs"},
+    {"api"},
+    {"cli"},
+)
+# Importing these must cost no TensorFlow: they answer --help, usage errors and missing files.
+LIGHT = ("cli", "config", "errors", "results", "api", "runs", "data.sources", "data.examples")
+
+
+def modules() -> dict[str, Path]:
+    return {
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in PACKAGE.rglob("*.py")
+    }
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def layer(name: str) -> int | None:
+    for number, names in enumerate(LAYERS):
+        if name in names or name.split(".")[0] == "cli" == next(iter(names)):
+            return number
+    return None
+
+
+WITHOUT_LAYER = {"__init__", "__main__", "builtin", "data", "cli"}
+
+
+@pytest.mark.parametrize("name", sorted(set(modules()) - WITHOUT_LAYER))
+def test_imports_run_downwards(name: str) -> None:
+    own = layer(name)
+    assert own is not None, f"{name} has no place in LAYERS"
+    for imported in imports(modules()[name]):
+        other = layer(imported.removeprefix("tfft.")) if imported.startswith("tfft.") else None
+        assert other is None or other <= own, f"{name} imports {imported}, which is above it"
+
+
+def test_no_two_modules_import_each_other() -> None:
+    graph = {
+        name: {each.removeprefix("tfft.") for each in imports(path) if each.startswith("tfft.")}
+        & modules().keys()
+        for name, path in modules().items()
+        if name not in WITHOUT_LAYER
+    }
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, f"a cycle: {' -> '.join([*trail, name])}"
+        if name not in done:
+            for each in graph.get(name, ()):
+                visit(each, (*trail, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_tensorflow_comes_through_the_backend_alone() -> None:
+    for name, path in modules().items():
+        direct = {each.split(".")[0] for each in imports(path)} & {"tensorflow", "tf_keras"}
+        assert name == "backend" or not direct, f"{name} imports {direct}"
+        assert "torch" not in {each.split(".")[0] for each in imports(path)}
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_light_modules_wake_no_tensorflow(name: str) -> None:
+    loaded = python(f"import sys, tfft.{name}; print('tensorflow' in sys.modules)")
+    assert loaded.strip() == "False"
+
+
+def test_importing_tfft_imports_nothing_else() -> None:
+    code = "import sys, tfft; print(sorted({'numpy', 'click', 'datasets'} & set(sys.modules)))"
+    assert python(code).strip() == "[]"
