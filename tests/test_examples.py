@@ -313,6 +313,12 @@ def test_the_rows_that_a_fit_held_out_are_found_again(tmp_path: Path, label_need
     assert ("label" in split.rows.column_names) == label_needed
 
 
+def test_the_rows_held_out_cannot_be_found_again_without_their_labels(tmp_path: Path) -> None:
+    write_csv(tmp_path / "train.csv", [{"text": f"a {n}", "grade_x": n % 2} for n in range(40)])
+    with pytest.raises(DataError, match="which column holds the label"):
+        split_of(tmp_path, "validation", label_needed=False, held_out_seed=7)
+
+
 def test_a_split_that_is_not_there_is_refused(folder: Path) -> None:
     (folder / "validation.csv").unlink()
     with pytest.raises(DataError, match="no split 'validation'; there are train, test"):

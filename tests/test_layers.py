@@ -19,6 +19,7 @@ LAYERS = (
     {"data.files", "data.columns", "data.labels", "data.sources", "data.examples", "data.plan"},
     {"pretrained", "data.encode"},
     {"data.split", "data.arrays", "data.streams", "data.loaders"},
+    {"optimizers"},
     {"modeling"},
     {"weights", "training"},
     {"runs"},

@@ -211,7 +211,7 @@ def test_the_defaults_are_the_tutorial_s_adam() -> None:
     from tfft.backend import keras
 
     optimizer = modeling.make_optimizer(TrainConfig())
-    assert type(optimizer) is keras.optimizers.Adam
+    assert isinstance(optimizer, keras.optimizers.Adam)
     assert optimizer.get_config()["learning_rate"] == pytest.approx(3e-5)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tfft import optimizers
 from tfft.backend import keras, tf, transformers
 from tfft.config import TrainConfig
 from tfft.errors import ModelError, TrainingError, listed
@@ -157,8 +158,8 @@ def make_optimizer(config: TrainConfig) -> Any:
         "epsilon": config.epsilon,
     }
     if config.optimizer == "adam":
-        return keras.optimizers.Adam(**numbers)
-    optimizer = keras.optimizers.AdamW(weight_decay=config.weight_decay, **numbers)
+        return optimizers.Adam(**numbers)
+    optimizer = optimizers.AdamW(weight_decay=config.weight_decay, **numbers)
     optimizer.exclude_from_weight_decay(var_names=["LayerNorm", "layer_norm", "bias"])
     return optimizer
 

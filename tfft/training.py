@@ -139,9 +139,10 @@ def predict(model: Any, split: Split, *, progress: Progress) -> np.ndarray:
     """Logits float32 [n_examples, n_labels], in the split's order; labels, if any, are not read."""
     spec = split.element_spec[0] if isinstance(split.element_spec, tuple) else split.element_spec
 
-    @tf.function(input_signature=[_any_shape(spec)])
     def forward(features: Any) -> Any:
         return model(features, training=False).logits
+
+    forward = _as_graph(forward, [_any_shape(spec)])
 
     logits = []
     with progress.steps("prediction", split.n_examples) as step:
@@ -164,8 +165,20 @@ def _any_shape(spec: Any) -> Any:
     )
 
 
+def _as_graph(function: Callable[..., Any], spec: Any) -> Callable[..., Any]:
+    """`function` traced once for `spec`; without AutoGraph, which takes half of the tracing.
+
+    A model whose Python branches on a tensor needs it, and says so when it is traced.
+    """
+    traced = tf.function(function, input_signature=spec, autograph=False)
+    try:
+        traced.get_concrete_function()
+    except tf.errors.OperatorNotAllowedInGraphError:
+        return tf.function(function, input_signature=spec)
+    return traced
+
+
 def _make_train_step(model: Any, losses: ExampleLosses, split: Split) -> Callable[..., Any]:
-    @tf.function(input_signature=_any_shape(split.element_spec))
     def train_step(features: Any, labels: Any) -> Any:
         """One step: the batch's mean loss, and how many rows it had."""
         with tf.GradientTape() as tape:
@@ -178,17 +191,16 @@ def _make_train_step(model: Any, losses: ExampleLosses, split: Split) -> Callabl
         model.optimizer.apply_gradients(pairs)
         return loss, tf.shape(labels)[0]
 
-    return train_step
+    return _as_graph(train_step, _any_shape(split.element_spec))
 
 
 def _make_scorer(model: Any, losses: ExampleLosses, split: Split) -> Callable[..., Any]:
-    @tf.function(input_signature=_any_shape(split.element_spec))
     def score(features: Any, labels: Any) -> Any:
         """Each row's loss, and the logits."""
         logits = model(features, training=False).logits
         return tf.cast(losses(labels, logits), tf.float32), logits
 
-    return score
+    return _as_graph(score, _any_shape(split.element_spec))
 
 
 class _Clock:
