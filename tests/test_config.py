@@ -134,7 +134,7 @@ def test_one_text_column_needs_no_list() -> None:
         ("data.drop_missing", "yes", "true or false"),
         ("data.label_column", 5, "a text"),
         ("data.source", ["a"], "a text"),
-        ("data.text_column", [1], "a list of"),
+        ("data.text_column", [1], "a text or a list of"),
         ("data.limit_train", "all", "a whole number"),
     ],
 )
@@ -323,3 +323,20 @@ def test_an_assignment_that_is_wrong_is_the_flags_fault(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         merge_options({}, assignments=(text,))
     assert caught.value.options
+
+
+def test_a_list_option_takes_a_text_or_a_list_of_texts_alone() -> None:
+    assert RunConfig.from_options({"data.text_column": "a"}).data.text_column == ("a",)
+    for value in (5, False, {"a": 1}, [1]):
+        with pytest.raises(ConfigError, match="text_column must be a text or a list of texts"):
+            RunConfig.from_options({"data.text_column": value})
+
+
+def test_a_number_beyond_all_floats_is_refused() -> None:
+    with pytest.raises(ConfigError, match="finite"):
+        RunConfig.from_options({"train.learning_rate": 10**400})
+
+
+def test_set_keeps_a_text_that_reads_as_a_number() -> None:
+    assert parse_assignment("data.source=1") == ("data.source", "1")
+    assert parse_assignment("train.seed=1\nx=2")[1] != 1

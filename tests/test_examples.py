@@ -1,6 +1,5 @@
 """A source's splits as rows to learn from: standard columns, nothing missing, a fair hold-out."""
 
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from helpers import load, one_line, rows, write_csv, write_jsonl
 
 from tfft.config import DataConfig
 from tfft.data.examples import HELD_OUT, SplitRows, hold_out, load_split
-from tfft.data.files import read_file
 from tfft.errors import DataError
 
 
@@ -327,23 +325,14 @@ def test_a_split_that_is_not_there_is_refused(folder: Path) -> None:
 
 def test_the_texts_that_a_run_learned_from_are_preferred(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "a.csv", [{"why": f"b {n}", **row} for n, row in enumerate(rows())])
-    split = split_of(path, None, label_needed=False, preferred=("why",))
+    split = split_of(path, None, label_needed=False, preferred=DataConfig(text_column=("why",)))
     assert split.columns.texts == ("why",)
-    assert split_of(path, None, label_needed=False, preferred=("gone",)).columns.texts == ("text",)
+    assert split_of(
+        path, None, label_needed=False, preferred=DataConfig(text_column=("gone",))
+    ).columns.texts == ("text",)
 
 
 def test_labels_of_another_split_get_the_ids_they_were_learned_with(tmp_path: Path) -> None:
     write_csv(tmp_path / "test.csv", rows(4, labels=(1,)))
     ids = np.asarray(split_of(tmp_path, "test", label_needed=True).rows["label"])
     assert ids.tolist() == [1, 1, 1, 1]
-
-
-def test_checking_many_rows_takes_little_longer_than_reading_them(tmp_path: Path) -> None:
-    """It took the reading once more; 12 times before the columns stayed in Arrow."""
-    path = write_csv(tmp_path / "a.csv", rows(100_000))
-    started = time.perf_counter()
-    read_file(path)
-    read = time.perf_counter()
-    examples = load(path)
-    assert (len(examples.train), len(examples.validation)) == (90_000, 10_000)
-    assert time.perf_counter() - read < 6 * (read - started)

@@ -159,3 +159,12 @@ def test_train_and_validation_may_write_their_numbers_differently(tmp_path: Path
     examples = load(tmp_path)
     assert examples.label_names == ("0", "1")
     assert list(examples.validation["label"]) == list(examples.train["label"])
+
+
+def test_many_numbers_are_classes_only_where_the_user_says_so() -> None:
+    from datasets import Dataset
+
+    rows = Dataset.from_dict({"label": [n % 60 for n in range(600)]})
+    with pytest.raises(DataError, match=r"60 different numbers.*--task single_label"):
+        find_label_names(rows, "label", where="d")
+    assert len(find_label_names(rows, "label", where="d", are_classes=True)) == 60

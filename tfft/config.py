@@ -12,6 +12,7 @@ choices stand beside it, once.
 from __future__ import annotations
 
 import math
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -223,11 +224,14 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     name, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not name:
         raise ConfigError(f"'{text}' is not of the form section.option=value", options=[text])
-    _about(name)
+    about = _about(name)
     try:
-        return name, tomllib.loads(f"value = {value}")["value"]
+        parsed = tomllib.loads(f"value = {value}")
     except tomllib.TOMLDecodeError:
         return name, value
+    # What reads as a number may be a text; a line end is no way to smuggle more in.
+    is_text = about.type is str and not isinstance(parsed["value"], str | list)
+    return name, value if is_text or len(parsed) > 1 else parsed["value"]
 
 
 def option_names() -> dict[str, str]:
@@ -299,16 +303,17 @@ def _checked(name: str, value: Any) -> Any:
         return ConfigError(f"{_called(name)} must be {expected}, not {value!r}", options=[name])
 
     if about.many:
-        values = (value,) if isinstance(value, str) else tuple(value or ())
-        if not all(isinstance(each, about.type) for each in values):
-            raise refuse(f"a list of {_words(about.type)}")
+        values = (value,) if isinstance(value, str) else value
+        if not isinstance(values, list | tuple) or not all(isinstance(v, str) for v in values):
+            raise refuse("a text or a list of texts")
+        values = tuple(values)
         if about.most is not None and len(values) > about.most:
             raise refuse(f"at most {about.most} values")
         return values
     if value is None and about.default is None:
         return None
     if about.type is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = float(value) if abs(value) < sys.float_info.max else math.inf
     # bool is an int to Python, not to anyone who writes `epochs = true`.
     if not isinstance(value, about.type) or (isinstance(value, bool) and about.type is not bool):
         raise refuse(_words(about.type))

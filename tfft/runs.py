@@ -277,7 +277,7 @@ def _open_served(
         split,
         label_names=label_names,
         label_needed=label_needed,
-        preferred=() if run is None else run.data.text_column,
+        preferred=None if run is None else run.data,
         held_out_seed=run.train.seed if run is not None and _same_data(run.data, data) else None,
     )
     for note in rows.notes:

@@ -13,6 +13,7 @@ Whatever the columns were called, they have these names from here on.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 # The part of train that is held out where the data has no validation split.
 HELD_OUT = 0.1
 TEXT_FIELDS = ("text", "text_pair")
+# What transformers calls a class that nobody named.
+_UNNAMED = re.compile(r"LABEL_\d+")
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,9 @@ def load_training(config: DataConfig, *, seed: int) -> Examples:
         unusable=_unusable(source, config.train_split),
     )
     assert columns.label is not None, "asked for"  # noqa: S101
-    label_names = find_label_names(raw_train, columns.label, where=where)
+    label_names = find_label_names(
+        raw_train, columns.label, where=where, are_classes=config.task != "auto"
+    )
     standardise = partial(
         _standardise, columns=columns, label_names=label_names, drop_missing=config.drop_missing
     )
@@ -133,13 +138,13 @@ def load_split(
     *,
     label_names: Sequence[str],
     label_needed: bool,
-    preferred: Sequence[str] = (),
+    preferred: DataConfig | None = None,
     held_out_seed: int | None = None,
 ) -> SplitRows:
     """One split, its labels as ids among `label_names`.
 
     Args:
-        preferred: columns of text to take where the split has them and `config` names none.
+        preferred: names the columns to take where the split has them and `config` names none.
         split: its name; None takes `test` where there is one, else `validation`, else the only one.
         held_out_seed: of a fit on this same data, so that `validation` is the part it held out.
 
@@ -160,18 +165,23 @@ def load_split(
         notes.append(f"{source.name}: one file, so all of its rows are taken")
     raw = _split_of(source, split)
     where = f"{source.name}, {split}"
-    preferred = preferred if set(preferred) <= set(raw.column_names) else ()
+    preferred = preferred or DataConfig()
+    known_texts = preferred.text_column if set(preferred.text_column) <= {*raw.features} else ()
+    known_label = preferred.label_column if preferred.label_column in raw.features else None
     columns = find_columns(
         raw,
         where=where,
-        texts=config.text_column or preferred,
-        label=config.label_column,
+        texts=config.text_column or known_texts,
+        label=config.label_column or (known_label if label_needed or takes_held_out else None),
         # Which rows were held out depends on their labels, even where nothing else does.
         label_needed=label_needed or takes_held_out,
         unusable=_unusable(source, split),
     )
     if not (label_needed or takes_held_out):
         columns = replace(columns, label=None)
+    if columns.label is not None and all(_UNNAMED.fullmatch(name) for name in label_names):
+        label_names, note = _by_position(raw, columns.label, label_names, where=where)
+        notes.append(note)
     rows, more_notes = _standardise(
         raw,
         columns=columns,
@@ -191,6 +201,19 @@ def load_split(
         glue_task=source.glue_task,
         notes=(*source.notes, *notes, *more_notes),
     )
+
+
+def _by_position(
+    raw: Dataset, column: str, label_names: Sequence[str], *, where: str
+) -> tuple[tuple[str, ...], str]:
+    """The data's own label names, for a checkpoint that was saved without any."""
+    names = find_label_names(raw, column, where=where, are_classes=True)
+    if len(names) != len(label_names):
+        raise DataError(
+            f"{where}: column '{column}' has {len(names)} classes ({listed(names)}), the model "
+            f"{len(label_names)} without names"
+        )
+    return names, f"labels: the model names none; {listed(names)} are taken for its ids in order"
 
 
 def hold_out(rows: Dataset, *, seed: int) -> tuple[Dataset, Dataset]:

@@ -25,8 +25,13 @@ UNLABELLED = -1
 EXACT = 2.0**53  # from here on several whole numbers share a float
 
 
-def find_label_names(train: Dataset, column: str, *, where: str) -> tuple[str, ...]:
+def find_label_names(
+    train: Dataset, column: str, *, where: str, are_classes: bool = False
+) -> tuple[str, ...]:
     """The classes: the data set's own names, or the values; numeric strings sort as numbers.
+
+    Args:
+        are_classes: the user says so, however many numbers there are.
 
     Raises:
         DataError: the values are no classes, or there is one class only.
@@ -45,6 +50,11 @@ def find_label_names(train: Dataset, column: str, *, where: str) -> tuple[str, .
             f"({listed(values, most=3)}); is it the label? Name another with --label-column"
         )
     if all(is_number(value) for value in values):
+        if len(values) > MOST_CLASSES and not are_classes:
+            raise DataError(
+                f"{where}: column '{column}' holds {len(values)} different numbers, more than are "
+                f"taken for classes ({MOST_CLASSES}); if they are, say --task single_label"
+            )
         return tuple(sorted(values, key=lambda value: (float(value), value)))
     return tuple(sorted(values))
 
