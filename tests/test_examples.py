@@ -325,11 +325,10 @@ def test_a_split_that_is_not_there_is_refused(folder: Path) -> None:
 
 def test_the_texts_that_a_run_learned_from_are_preferred(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "a.csv", [{"why": f"b {n}", **row} for n, row in enumerate(rows())])
-    split = split_of(path, None, label_needed=False, preferred=DataConfig(text_column=("why",)))
-    assert split.columns.texts == ("why",)
-    assert split_of(
-        path, None, label_needed=False, preferred=DataConfig(text_column=("gone",))
-    ).columns.texts == ("text",)
+    for preferred, chosen in (("why", "why"), ("gone", "text")):
+        learned = DataConfig(text_column=(preferred,))
+        split = split_of(path, None, label_needed=False, preferred=learned)
+        assert split.columns.texts == (chosen,)
 
 
 def test_labels_of_another_split_get_the_ids_they_were_learned_with(tmp_path: Path) -> None:

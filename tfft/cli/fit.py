@@ -60,6 +60,7 @@ def fit(
         raise ConfigError("missing option '--data': what to learn from", options=["data.source"])
     from tfft import runs
     from tfft.cli.show import console_progress, figures_line
+    from tfft.folders import shown
 
     with console_progress() as progress:
         result = runs.fit(merged, output=output, overwrite=overwrite, progress=progress)
@@ -67,4 +68,4 @@ def fit(
         click.echo(json.dumps(result.to_json(), indent=2, ensure_ascii=False))
         return
     click.echo(figures_line("validation", result.validation))
-    click.echo(f"best epoch {result.best_epoch}, saved in {output or result.output}")
+    click.echo(f"best epoch {result.best_epoch}, saved in {shown(result.output)}")
