@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -201,17 +200,22 @@ def test_a_disk_without_room_is_refused_before_training(
     refused(tfft_cli, tmp_path, *arguments, told=("MiB free",))
 
 
+@pytest.mark.parametrize("most_bytes", [100, 5_000, 30_000], ids=["config", "tokenizer", "weights"])
 def test_a_disk_that_fills_up_on_the_way(
-    tfft_cli: CLI, good: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    most_bytes: int, tfft_cli: CLI, good: Path, tiny: Path, tmp_path: Path
 ) -> None:
-    def full(*arguments: Any, **options: Any) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr("tfft.weights.save_file", full)
+    """The kernel itself refuses what goes beyond so many bytes a file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     output = tmp_path / "out"
-    outcome = tfft_cli("fit", "--data", good, "--model", tiny, "--epochs", 1, "--output", output)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, hard))
+    try:
+        outcome = tfft_cli(
+            "fit", "--data", good, "--model", tiny, "--epochs", 1, "--output", output
+        )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert outcome.code == 1
-    assert outcome.err.strip().splitlines()[-1].startswith("error: No space left on device")
+    assert outcome.err.strip().splitlines()[-1].startswith("error: File too large")
     assert not output.exists()
     assert not (tmp_path / "out.partial").exists()
 

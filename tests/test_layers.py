@@ -21,7 +21,7 @@ LAYERS = (
     {"data.split", "data.arrays", "data.streams", "data.loaders"},
     {"optimizers"},
     {"modeling"},
-    {"weights", "training"},
+    {"weights", "training", "provenance", "predictions"},
     {"runs"},
     {"api"},
     {"cli"},

@@ -10,16 +10,14 @@ Everything is wired here and computed elsewhere.
 from __future__ import annotations
 
 import json
-import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from importlib import metadata
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfft import folders
 from tfft.config import DataConfig, RunConfig, read_toml
-from tfft.errors import ConfigError, DataError, ModelError, listed
+from tfft.errors import ConfigError, ModelError, listed
 from tfft.progress import Progress
 from tfft.results import EvalResult, FitResult, PredictResult
 from tfft.tasks import TASKS
@@ -31,13 +29,6 @@ if TYPE_CHECKING:
     from tfft.modeling import LoadedModel
     from tfft.pretrained import Checkpoint
     from tfft.training import Trained
-
-# Packages whose version can change a figure.
-RECORDED_PACKAGES = (
-    *("tfft", "tensorflow", "tf-keras", "transformers", "tokenizers", "datasets", "numpy"),
-    *("scikit-learn", "safetensors"),
-)
-PREDICTION_WRITERS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 
 
 def fit(
@@ -70,76 +61,28 @@ def fit(
 def _fit(
     config: RunConfig, folder: folders.RunFolder, *, loss: Any, collate_fn: Any, progress: Progress
 ) -> FitResult:
-    progress.stage("reading the data")
-    from tfft.data.examples import load_training
-
-    examples = load_training(config.data, seed=config.train.seed)
-    task = TASKS[examples.task]
-    metric = _metric_for_best(config, examples)
-    for note in examples.notes:
-        progress.note(note)
-
-    progress.stage("reading the checkpoint")
-    from tfft.pretrained import load_tokenizer, longest_tokens, open_checkpoint
-
-    checkpoint = open_checkpoint(config.model.source, task)
-    tokenizer = load_tokenizer(checkpoint)
-    max_length = longest_tokens(checkpoint, tokenizer, config.data.max_length)
+    ready = _make_ready(config, progress)
     # The best epoch's weights, the newest one's, and those being written.
-    folder.need(3 * checkpoint.n_bytes)
-
-    progress.stage("tokenising")
-    from tfft.data.encode import encode
-
-    encoded = {
-        "train": encode(examples.train, tokenizer, max_length=max_length),
-        "validation": encode(examples.validation, tokenizer, max_length=max_length),
-    }
-    for note in _length_notes(encoded, max_length):
-        progress.note(note)
+    folder.need(3 * ready.checkpoint.n_bytes)
 
     progress.stage("loading the model")
     from tfft import modeling, training, weights
-    from tfft.backend import keras
-    from tfft.data.loaders import choose_loader, make_split
-    from tfft.data.plan import BatchPlan
     from tfft.metrics import single_label
+    from tfft.provenance import manifest, resolve, run_toml
 
-    loader, why = choose_loader(
-        config.data.loader, encoded["train"], collates=collate_fn is not None
-    )
-    progress.note(f"loader: {loader}: {why}")
-    keras.utils.set_random_seed(config.train.seed)
-    loaded = modeling.load_model(
-        checkpoint,
-        task,
-        label_names=examples.label_names,
-        reset_head=config.model.reset_head,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    _note_head(loaded, checkpoint, examples.label_names, progress)
+    loaded = _load_model(config, ready, progress)
     weights.check_names(set(weights.to_pytorch(loaded.model)), loaded)
     modeling.compile_model(loaded.model, config.train, loss=loss)
-    splits = {
-        name: make_split(
-            each,
-            tokenizer,
-            BatchPlan(
-                n_examples=len(each.lengths),
-                batch_size=config.train.batch_size,
-                seed=config.train.seed,
-                shuffle=name == "train",
-            ),
-            loader=loader,
-            model=loaded.model,
-            label_names=examples.label_names,
-            collate_fn=collate_fn,
-        )
-        for name, each in encoded.items()
-    }
-    resolved = _resolve(config, examples, loader=loader, max_length=max_length, metric=metric)
-    folder.write({"run.toml": _run_toml(resolved, loss=loss, collate_fn=collate_fn)})
-    folder.write({"manifest.json": _json(_manifest(config, checkpoint, examples))})
+    splits = _make_splits(config, ready, loaded, collate_fn, progress)
+    resolved = resolve(
+        config, ready.examples, splits["train"].loader, ready.max_length, ready.metric
+    )
+    folder.write(
+        {
+            "run.toml": run_toml(resolved, loss=loss, collate_fn=collate_fn),
+            "manifest.json": _json(manifest(config, ready.checkpoint, ready.examples)),
+        }
+    )
     folder.started = True
 
     trained = training.fit(
@@ -150,16 +93,16 @@ def _fit(
             loaded.model, loss if loss is not None else config.train.loss
         ),
         metrics=single_label,
-        metric_for_best=metric,
+        metric_for_best=ready.metric,
         config=config.train,
         progress=progress,
         after_epoch=lambda record, is_best: folder.save_epoch(
             record.epoch,
             is_best=is_best,
-            write=lambda path: weights.save_checkpoint(loaded, tokenizer, path),
+            write=lambda path: weights.save_checkpoint(loaded, ready.tokenizer, path),
         ),
     )
-    result = _fit_result(config, task.name, trained, splits, folder.path)
+    result = _fit_result(config, ready.examples.task, trained, splits, folder.path)
     folder.write(
         {
             "metrics.json": _json(result.to_json()),
@@ -168,6 +111,95 @@ def _fit(
     )
     folder.finish()
     return result
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """All that a fit needs and that could be checked without TensorFlow."""
+
+    examples: Examples
+    checkpoint: Checkpoint
+    tokenizer: Any
+    max_length: int
+    train: Encoded
+    validation: Encoded
+    metric: str
+
+
+def _make_ready(config: RunConfig, progress: Progress) -> _Ready:
+    progress.stage("reading the data")
+    from tfft.data.examples import load_training
+
+    examples = load_training(config.data, seed=config.train.seed)
+    metric = _metric_for_best(config, examples)
+    for note in examples.notes:
+        progress.note(note)
+
+    progress.stage("reading the checkpoint")
+    from tfft.pretrained import load_tokenizer, longest_tokens, open_checkpoint
+
+    checkpoint = open_checkpoint(config.model.source, TASKS[examples.task])
+    tokenizer = load_tokenizer(checkpoint)
+    max_length = longest_tokens(checkpoint, tokenizer, config.data.max_length)
+
+    progress.stage("tokenising")
+    from tfft.data.encode import encode
+
+    train = encode(examples.train, tokenizer, max_length=max_length)
+    validation = encode(examples.validation, tokenizer, max_length=max_length)
+    for note in _length_notes({"train": train, "validation": validation}, max_length):
+        progress.note(note)
+    return _Ready(examples, checkpoint, tokenizer, max_length, train, validation, metric)
+
+
+def _load_model(config: RunConfig, ready: _Ready, progress: Progress) -> LoadedModel:
+    from tfft import modeling
+    from tfft.backend import keras
+
+    names = ready.examples.label_names
+    keras.utils.set_random_seed(config.train.seed)
+    loaded = modeling.load_model(
+        ready.checkpoint,
+        TASKS[ready.examples.task],
+        label_names=names,
+        reset_head=config.model.reset_head,
+        pad_token_id=ready.tokenizer.pad_token_id,
+    )
+    if loaded.fresh or config.model.reset_head:
+        progress.note(f"head: a fresh one for {len(names)} labels")
+    else:
+        learned = [ready.checkpoint.config.id2label.get(number) for number in range(len(names))]
+        progress.note(
+            f"head: the checkpoint's own ({listed(learned)}) goes on learning; --reset-head "
+            "starts anew"
+        )
+    return loaded
+
+
+def _make_splits(
+    config: RunConfig, ready: _Ready, loaded: LoadedModel, collate_fn: Any, progress: Progress
+) -> dict[str, Split]:
+    from tfft.data.loaders import choose_loader, make_split
+    from tfft.data.plan import BatchPlan
+
+    loader, why = choose_loader(config.data.loader, ready.train, collates=collate_fn is not None)
+    progress.note(f"loader: {loader}: {why}")
+
+    def split(encoded: Encoded, *, shuffle: bool) -> Split:
+        return make_split(
+            encoded,
+            ready.tokenizer,
+            BatchPlan(len(encoded.lengths), config.train.batch_size, config.train.seed, shuffle),
+            loader=loader,
+            model=loaded.model,
+            label_names=ready.examples.label_names,
+            collate_fn=collate_fn,
+        )
+
+    return {
+        "train": split(ready.train, shuffle=True),
+        "validation": split(ready.validation, shuffle=False),
+    }
 
 
 def evaluate(
@@ -209,32 +241,18 @@ def predict(
     progress: Progress | None = None,
 ) -> PredictResult:
     """Writes one row an example, in input order: id, prediction, score, probability_<label>."""
+    from tfft import predictions
+
     progress = progress or Progress()
-    if output.suffix.lower() not in PREDICTION_WRITERS:
-        raise ConfigError(
-            f"{output}: expected an ending of {listed(PREDICTION_WRITERS)}", options=["output"]
-        )
-    if output.exists() and not overwrite:
-        raise ConfigError(f"{output} exists; choose another --output, or --overwrite it")
-    if not output.absolute().parent.is_dir():
-        raise ConfigError(f"{output}: no folder {output.absolute().parent}; make it first")
+    predictions.check_output(output, overwrite=overwrite)
     served = _open_served(model, data, split, batch_size, label_needed=False, progress=progress)
     from tfft import training
-    from tfft.metrics import softmax
 
     logits = training.predict(served.loaded.model, served.split, progress=progress)
-    names = served.label_names
-    probabilities = softmax(logits)
-    chosen = probabilities.argmax(axis=-1)
-    columns: dict[str, Any] = {
-        "id": list(served.rows.rows["id"]),
-        "prediction": [names[each] for each in chosen],
-        "score": probabilities.max(axis=-1),
-    }
-    columns |= {f"probability_{name}": probabilities[:, i] for i, name in enumerate(names)}
-    _write_predictions(columns, output)
-    counts = {name: int((chosen == number).sum()) for number, name in enumerate(names)}
-    return PredictResult(data.source, model, served.rows.name, output, len(chosen), counts)
+    table = predictions.predictions(list(served.rows.rows["id"]), logits, served.label_names)
+    predictions.write(table, output)
+    counts = {name: table["prediction"].count(name) for name in served.label_names}
+    return PredictResult(data.source, model, served.rows.name, output, len(logits), counts)
 
 
 @dataclass(frozen=True)
@@ -336,81 +354,6 @@ def _length_notes(encoded: Mapping[str, Encoded], max_length: int) -> list[str]:
     ]
 
 
-def _note_head(
-    loaded: LoadedModel, checkpoint: Checkpoint, label_names: Sequence[str], progress: Progress
-) -> None:
-    if loaded.fresh:
-        progress.note(f"head: a fresh one for {len(label_names)} labels")
-        return
-    learned = [checkpoint.config.id2label.get(each) for each in range(len(label_names))]
-    progress.note(
-        f"head: the checkpoint's own ({listed(learned)}) goes on learning; --reset-head starts anew"
-    )
-
-
-def _resolve(
-    config: RunConfig, examples: Examples, *, loader: str, max_length: int, metric: str
-) -> RunConfig:
-    """The config with what was found in the place of what was left open."""
-    data = replace(
-        config.data,
-        source=_portable(config.data.source),
-        task=examples.task,
-        text_column=examples.columns.texts,
-        label_column=examples.columns.label,
-        loader=loader,
-        max_length=max_length,
-    )
-    model = replace(config.model, source=_portable(config.model.source))
-    return replace(
-        config, data=data, model=model, train=replace(config.train, metric_for_best=metric)
-    )
-
-
-def _portable(source: str) -> str:
-    """A path that holds from any folder; other names as they are."""
-    path = Path(source).expanduser()
-    return str(path.resolve()) if path.exists() else source
-
-
-def _run_toml(resolved: RunConfig, *, loss: Any, collate_fn: Any) -> str:
-    given = [
-        f"# {name}: {getattr(each, '__name__', type(each).__name__)}, from Python; give it again\n"
-        for name, each in (("loss", loss), ("collate_fn", collate_fn))
-        if each is not None
-    ]
-    return "".join(given) + resolved.to_toml()
-
-
-def _manifest(config: RunConfig, checkpoint: Checkpoint, examples: Examples) -> dict[str, Any]:
-    from tfft.backend import tf
-
-    gpus = [
-        tf.config.experimental.get_device_details(each).get("device_name", each.name)
-        for each in tf.config.list_physical_devices("GPU")
-    ]
-    return {
-        "packages": {name: _version(name) for name in RECORDED_PACKAGES},
-        "python": platform.python_version(),
-        "device": gpus or f"CPU ({platform.machine()})",
-        "seed": config.train.seed,
-        "data": {
-            "fingerprint": examples.fingerprint,
-            "n_train": len(examples.train),
-            "n_validation": len(examples.validation),
-        },
-        "label_names": list(examples.label_names),
-        "checkpoint": {"name": checkpoint.name, "sha256": checkpoint.sha256},
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
 def _fit_result(
     config: RunConfig, task: str, trained: Trained, splits: Mapping[str, Split], output: Path
 ) -> FitResult:
@@ -451,29 +394,11 @@ def _run_config(model: str) -> RunConfig | None:
 
 
 def _same_data(learned: DataConfig, asked: DataConfig) -> bool:
-    return _portable(asked.source) == learned.source
+    from tfft.provenance import portable
+
+    return portable(asked.source) == learned.source
 
 
 def _label_names(checkpoint: Checkpoint) -> tuple[str, ...]:
     names = checkpoint.config.id2label
     return tuple(str(names[number]) for number in sorted(names))
-
-
-def _write_predictions(columns: Mapping[str, Sequence[Any]], output: Path) -> None:
-    """Writes beside `output` first, so that a full disk leaves no half of it."""
-    import pandas as pd
-
-    frame = pd.DataFrame(columns)
-    unfinished = output.with_name(f".{output.name}.partial")
-    ending = output.suffix.lower()
-    try:
-        if ending in (".csv", ".tsv"):
-            frame.to_csv(unfinished, index=False, sep="\t" if ending == ".tsv" else ",")
-        elif ending == ".parquet":
-            frame.to_parquet(unfinished, index=False)
-        else:
-            frame.to_json(unfinished, orient="records", lines=ending == ".jsonl", force_ascii=False)
-        unfinished.replace(output)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise DataError(f"{output}: can't be written: {error.strerror or error}") from error

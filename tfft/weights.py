@@ -9,6 +9,10 @@ opens without an error and then crashes on.
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +98,25 @@ def save_checkpoint(loaded: LoadedModel, tokenizer: Any, folder: Path) -> None:
     """
     tensors = to_pytorch(loaded.model)
     check_names(set(tensors), loaded)
-    folder.mkdir(parents=True, exist_ok=True)
     loaded.model.config.architectures = [type(loaded.model).__name__.removeprefix("TF")]
-    loaded.model.config.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    save_file(tensors, str(folder / "model.safetensors"), metadata={"format": "pt"})
+    path = folder / "model.safetensors"
+    with _os_errors(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        loaded.model.config.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        save_file(tensors, str(path), metadata={"format": "pt"})
+
+
+@contextmanager
+def _os_errors(path: Path) -> Iterator[None]:
+    """What the disk says as an OSError: safetensors and tokenizers raise their own kinds for it."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        told = re.search(r"\(os error (\d+)\)|code: (\d+)", str(error))
+        if told is None:
+            raise
+        number = int(told[1] or told[2])
+        raise OSError(number, os.strerror(number), str(path)) from error

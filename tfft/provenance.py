@@ -1,0 +1,88 @@
+"""Where a figure comes from: the resolved config, and what else it depends on.
+
+    folder.write({"run.toml": run_toml(resolve(config, examples, ...)), ...})
+
+`run.toml` is what was asked, with what was found in place of what was left open; the manifest is
+what nobody asked for and that can change a figure all the same: versions, device, data, checkpoint.
+"""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from tfft.config import RunConfig
+from tfft.data.examples import Examples
+from tfft.pretrained import Checkpoint
+
+# Packages whose version can change a figure.
+RECORDED_PACKAGES = (
+    *("tfft", "tensorflow", "tf-keras", "transformers", "tokenizers", "datasets", "numpy"),
+    *("scikit-learn", "safetensors"),
+)
+
+
+def resolve(
+    config: RunConfig, examples: Examples, loader: str, max_length: int, metric: str
+) -> RunConfig:
+    """The config with what was found in the place of what was left open."""
+    data = replace(
+        config.data,
+        source=portable(config.data.source),
+        task=examples.task,
+        text_column=examples.columns.texts,
+        label_column=examples.columns.label,
+        loader=loader,
+        max_length=max_length,
+    )
+    model = replace(config.model, source=portable(config.model.source))
+    return replace(
+        config, data=data, model=model, train=replace(config.train, metric_for_best=metric)
+    )
+
+
+def portable(source: str) -> str:
+    """A path that holds from any folder; other names as they are."""
+    path = Path(source).expanduser()
+    return str(path.resolve()) if path.exists() else source
+
+
+def run_toml(resolved: RunConfig, *, loss: Any, collate_fn: Any) -> str:
+    given = [
+        f"# {name}: {getattr(each, '__name__', type(each).__name__)}, from Python; give it again\n"
+        for name, each in (("loss", loss), ("collate_fn", collate_fn))
+        if each is not None
+    ]
+    return "".join(given) + resolved.to_toml()
+
+
+def manifest(config: RunConfig, checkpoint: Checkpoint, examples: Examples) -> dict[str, Any]:
+    from tfft.backend import tf
+
+    gpus = [
+        tf.config.experimental.get_device_details(each).get("device_name", each.name)
+        for each in tf.config.list_physical_devices("GPU")
+    ]
+    return {
+        "packages": {name: _version(name) for name in RECORDED_PACKAGES},
+        "python": platform.python_version(),
+        "device": gpus or f"CPU ({platform.machine()})",
+        "seed": config.train.seed,
+        "data": {
+            "fingerprint": examples.fingerprint,
+            "n_train": len(examples.train),
+            "n_validation": len(examples.validation),
+        },
+        "label_names": list(examples.label_names),
+        "checkpoint": {"name": checkpoint.name, "sha256": checkpoint.sha256},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
