@@ -122,6 +122,22 @@ def test_a_loss_that_is_no_number_stops_and_names_the_rows(
         assert f" {row}," in str(caught.value) or f" {row} " in str(caught.value)
 
 
+def test_a_loss_that_branches_on_a_tensor_is_learned_all_the_same(
+    splits: tuple[Any, Split, Split],
+) -> None:
+    """Python's `if` on a tensor needs AutoGraph, which is off unless it is needed."""
+    from tfft.backend import tf
+
+    def branching(labels: Any, logits: Any) -> Any:
+        scale = tf.constant(1.0)
+        if tf.shape(labels)[0] < BATCH_SIZE:
+            scale = tf.constant(3.0)
+        return scale + 0.0 * tf.reduce_sum(logits, axis=-1)
+
+    # 32 rows in whole batches, 5 in the ragged one.
+    assert fit(splits, losses=branching).best.loss == pytest.approx((32 + 5 * 3) / N_ROWS)
+
+
 def test_a_loader_that_loses_rows_is_noticed(splits: tuple[Any, Split, Split]) -> None:
     import dataclasses
 

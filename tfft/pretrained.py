@@ -214,8 +214,11 @@ def _fetch(source: str) -> Path:
             repository, revision=revision or None, allow_patterns=list(HUB_FILES)
         )
     except Exception as error:
+        why = _first_line(error)
+        if type(error).__name__ in ("LocalEntryNotFoundError", "OfflineModeIsEnabled"):
+            why = "it can't be reached; --model builtin/minilm needs no hub"
         raise ModelError(
-            f"{source}: no such folder, and the hub doesn't give it ({_first_line(error)})"
+            f"{source}: no such folder, and not to be had from the hub: {why}"
         ) from error
     return Path(folder)
 
