@@ -69,7 +69,6 @@ def _flag(name: str, about: About, *, required: bool) -> Callable[[Any], Any]:
         type=kind,
         multiple=about.many,
         required=required,
-        default=None,
         help=shown,
         metavar=_metavar(about),
     )

@@ -8,11 +8,21 @@ encoded.n_cut           # how many texts were longer than max_length
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from datasets import Dataset, Features, List, Value
+from datasets import (
+    Dataset,
+    Features,
+    List,
+    Value,
+    are_progress_bars_disabled,
+    disable_progress_bars,
+    enable_progress_bars,
+)
 
 from tfft.errors import DataError
 
@@ -67,18 +77,30 @@ def encode(rows: Dataset, tokenizer: Any, *, max_length: int) -> Encoded:
         columns = {name: encoding[name] for name in names}
         return columns | ({"labels": batch["label"]} if labels else {})
 
-    tokens = rows.map(
-        tokenise,
-        batched=True,
-        remove_columns=rows.column_names,
-        features=Features({name: List(Value("int32")) for name in names} | labels),
-        # A counter is filled on the way: a cached result would leave it at nought.
-        load_from_cache_file=False,
-        desc="tokenising",
-        new_fingerprint=f"{rows._fingerprint}-{max_length}",
-    )
+    with _no_bars():
+        tokens = rows.map(
+            tokenise,
+            batched=True,
+            remove_columns=rows.column_names,
+            features=Features({name: List(Value("int32")) for name in names} | labels),
+            # A counter is filled on the way: a cached result would leave it at nought.
+            load_from_cache_file=False,
+            new_fingerprint=f"{rows._fingerprint}-{max_length}",
+        )
     lengths = np.fromiter((len(ids) for ids in tokens["input_ids"]), np.int64, len(tokens))
     return Encoded(tokens, lengths, n_cut, np.asarray(rows["row"]))
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """`datasets` draws its own on standard error; who shows what is for the caller to say."""
+    were_off = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not were_off:
+            enable_progress_bars()
 
 
 def _count_cut(encoding: Any, texts: list[str], *, max_length: int) -> int:
