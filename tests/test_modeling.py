@@ -131,6 +131,20 @@ def test_reset_head_starts_a_head_of_the_same_size_afresh(saved: dict[str, Any])
     np.testing.assert_array_equal(kept_body, fresh_body)
 
 
+def test_a_fresh_head_is_drawn_as_pytorch_draws_it(tiny: Path) -> None:
+    names = [str(number) for number in range(300)]
+    first, again, other = (
+        load(tiny, label_names=names, seed=seed).model.classifier for seed in (1, 1, 2)
+    )
+    kernel = first.kernel.numpy()
+    # 4,800 draws with a deviation of 0.5: its own error is 1 %, so 5 % is far out.
+    assert kernel.std() == pytest.approx(0.5, rel=0.05)
+    assert np.abs(kernel).max() > 3 * 0.5, "a truncated distribution ends at two deviations"
+    assert not first.bias.numpy().any()
+    np.testing.assert_array_equal(kernel, again.kernel.numpy())
+    assert np.abs(kernel - other.kernel.numpy()).max() > 0.1
+
+
 def numpy_loss(name: str, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """Each loss by its textbook formula."""
     one_hot = np.eye(logits.shape[1])[labels]

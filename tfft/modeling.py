@@ -90,11 +90,11 @@ def load_model(
             f"{listed(missing, most=3)}"
         )
     _mend_padding_positions(model)
-    if reset_head:
-        _reset_head(model)
+    fresh = (*info["missing_keys"], *mismatched)
+    _draw_head(model, None if reset_head else fresh)
     tensors = checkpoint.tensor_names()
     used = None if tensors is None else frozenset(tensors - _left_out(model, tensors, info))
-    return LoadedModel(model, used, (*info["missing_keys"], *mismatched))
+    return LoadedModel(model, used, fresh)
 
 
 def _left_out(model: Any, tensors: set[str], info: Mapping[str, Any]) -> set[str]:
@@ -106,13 +106,8 @@ def _left_out(model: Any, tensors: set[str], info: Mapping[str, Any]) -> set[str
 
 def _missing_in_body(model: Any, missing: Sequence[str]) -> list[str]:
     """Of the tensors that the checkpoint lacks, those that a fresh head doesn't explain."""
-    from transformers.modeling_tf_pytorch_utils import convert_tf_weight_name_to_pt_weight_name
-
     prefix = model.base_model_prefix
-    body = {
-        convert_tf_weight_name_to_pt_weight_name(each.name, tf_weight_shape=each.shape)[0]
-        for each in getattr(model, prefix).weights
-    }
+    body = {_pytorch_name(each) for each in getattr(model, prefix).weights}
     # A pooler is of the body, but trained with a head.
     named = {name.removeprefix(f"{prefix}.") for name in body if "pooler" not in name}
     return [name for name in missing if name.removeprefix(f"{prefix}.") in named]
@@ -125,16 +120,32 @@ def _mend_padding_positions(model: Any) -> None:
             layer.padding_idx = model.config.pad_token_id
 
 
-def _reset_head(model: Any) -> None:
-    """New values for every layer outside the body, from the layers' own initialisers."""
+def _draw_head(model: Any, fresh: Sequence[str] | None) -> None:
+    """Draws the head's dense layers, all of them or those that were `fresh`, as PyTorch does.
+
+    A normal distribution of `initializer_range` (Keras cuts it off at two deviations), and no bias:
+    a run starts from the same distribution in both frameworks.
+    """
     body = getattr(model, model.base_model_prefix)
     in_body = {id(layer) for layer in body._flatten_layers()}
+    spread = getattr(model.config, "initializer_range", 0.02)
     for layer in model._flatten_layers():
         if id(layer) in in_body or not isinstance(layer, keras.layers.Dense):
             continue
-        layer.kernel.assign(layer.kernel_initializer(layer.kernel.shape, layer.kernel.dtype))
+        if fresh is not None and _pytorch_name(layer.kernel) not in fresh:
+            continue
+        layer.kernel.assign(tf.random.normal(layer.kernel.shape, stddev=spread))
         if layer.bias is not None:
-            layer.bias.assign(layer.bias_initializer(layer.bias.shape, layer.bias.dtype))
+            layer.bias.assign(tf.zeros_like(layer.bias))
+
+
+def _pytorch_name(weight: Any) -> str:
+    from transformers.modeling_tf_pytorch_utils import convert_tf_weight_name_to_pt_weight_name
+
+    name: str = convert_tf_weight_name_to_pt_weight_name(weight.name, tf_weight_shape=weight.shape)[
+        0
+    ]
+    return name
 
 
 def compile_model(
