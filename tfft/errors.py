@@ -56,6 +56,12 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     return f" (did you mean '{lowered[matches[0]]}'?)" if matches else ""
 
 
+def first_line(error: Exception) -> str:
+    """The first line of what a library raised, or its kind where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
+
+
 def listed(items: Iterable[object], *, most: int = 12) -> str:
     """`a, b, c` of the first `most` items, and how many more there are."""
     names = [str(item) for item in items]

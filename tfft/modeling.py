@@ -17,7 +17,7 @@ from typing import Any
 from tfft import optimizers
 from tfft.backend import keras, tf, transformers
 from tfft.config import TrainConfig
-from tfft.errors import ModelError, TrainingError, listed
+from tfft.errors import ModelError, TrainingError, first_line, listed
 from tfft.pretrained import Checkpoint
 from tfft.tasks import Task
 
@@ -74,8 +74,7 @@ def load_model(
             trust_remote_code=False,
         )
     except Exception as error:
-        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"{checkpoint.name}: can't be loaded: {first_line}") from error
+        raise ModelError(f"{checkpoint.name}: can't be loaded: {first_line(error)}") from error
     mismatched = [name for name, *_ in info["mismatched_keys"]]
     if mismatched and not reset_head:
         name, found, expected = info["mismatched_keys"][0]
@@ -142,10 +141,8 @@ def _draw_head(model: Any, fresh: Sequence[str] | None) -> None:
 def _pytorch_name(weight: Any) -> str:
     from transformers.modeling_tf_pytorch_utils import convert_tf_weight_name_to_pt_weight_name
 
-    name: str = convert_tf_weight_name_to_pt_weight_name(weight.name, tf_weight_shape=weight.shape)[
-        0
-    ]
-    return name
+    name, _ = convert_tf_weight_name_to_pt_weight_name(weight.name, tf_weight_shape=weight.shape)
+    return str(name)
 
 
 def compile_model(

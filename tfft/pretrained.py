@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from tfft.backend import transformers
-from tfft.errors import ModelError, listed
+from tfft.errors import ModelError, first_line, listed
 from tfft.tasks import Task
 
 # all-MiniLM-L6-v2 (Apache 2.0) as a package on the Python index has it; the hash is the hub's.
@@ -135,7 +135,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
         )
     except Exception as error:
         raise ModelError(
-            f"{checkpoint.name}: the tokenizer can't be loaded ({_first_line(error)}); "
+            f"{checkpoint.name}: the tokenizer can't be loaded ({first_line(error)}); "
             "tokenizer.json or vocab.txt should lie beside the weights"
         ) from error
     # A folder without any tokenizer file gives one with nothing but special tokens.
@@ -214,7 +214,7 @@ def _fetch(source: str) -> Path:
             repository, revision=revision or None, allow_patterns=list(HUB_FILES)
         )
     except Exception as error:
-        why = _first_line(error)
+        why = first_line(error)
         if type(error).__name__ in ("LocalEntryNotFoundError", "OfflineModeIsEnabled"):
             why = "it can't be reached; --model builtin/minilm needs no hub"
         raise ModelError(
@@ -238,7 +238,7 @@ def _load_config(source: str, folder: Path) -> Any:
     except ModelError:
         raise
     except Exception as error:
-        raise ModelError(f"{source}: config.json can't be read: {_first_line(error)}") from error
+        raise ModelError(f"{source}: config.json can't be read: {first_line(error)}") from error
 
 
 def _check_architecture(checkpoint: Checkpoint, task: Task) -> None:
@@ -290,11 +290,6 @@ def _read_header(path: Path) -> dict[str, Any]:
             raise ValueError(f"{size} bytes, its header says {8 + length + max(ends, default=0)}")
     except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
         raise ModelError(
-            f"{path}: a corrupt safetensors file ({_first_line(error)}); fetch it again"
+            f"{path}: a corrupt safetensors file ({first_line(error)}); fetch it again"
         ) from None
     return header
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfft import folders
-from tfft.config import DataConfig, RunConfig, read_toml
+from tfft.config import DataConfig, RunConfig, TrainConfig, read_toml
 from tfft.errors import ConfigError, ModelError, listed
 from tfft.progress import Progress
 from tfft.results import EvalResult, FitResult, PredictResult
@@ -71,7 +71,7 @@ def _fit(
     from tfft.provenance import manifest, resolve, run_toml
 
     loaded = _load_model(config, ready, progress)
-    weights.check_names(set(weights.to_pytorch(loaded.model)), loaded)
+    weights.check_names(set(weights.by_pytorch_name(loaded.model)), loaded)
     modeling.compile_model(loaded.model, config.train, loss=loss)
     splits = _make_splits(config, ready, loaded, collate_fn, progress)
     resolved = resolve(
@@ -207,7 +207,7 @@ def evaluate(
     data: DataConfig,
     *,
     split: str = DataConfig.validation_split,
-    batch_size: int = 16,
+    batch_size: int = TrainConfig.batch_size,
     progress: Progress | None = None,
 ) -> EvalResult:
     """The metrics of a saved run or checkpoint on a split that has labels."""
@@ -236,7 +236,7 @@ def predict(
     *,
     output: Path,
     split: str | None = None,
-    batch_size: int = 16,
+    batch_size: int = TrainConfig.batch_size,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> PredictResult:

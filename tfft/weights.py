@@ -29,28 +29,39 @@ def to_pytorch(model: Any) -> dict[str, np.ndarray]:
     Raises:
         ModelError: two weights get one name: the architecture's names don't map.
     """
-    from transformers.modeling_tf_pytorch_utils import (
-        apply_transpose,
-        convert_tf_weight_name_to_pt_weight_name,
-    )
+    from transformers.modeling_tf_pytorch_utils import apply_transpose
 
-    rename = getattr(model, "tf_to_pt_weight_rename", lambda name: (name,))
     tensors: dict[str, np.ndarray] = {}
-    for weight in model.weights:
-        name, transpose = convert_tf_weight_name_to_pt_weight_name(
-            weight.name, tf_weight_shape=weight.shape
-        )
-        name = rename(name)[0]
-        if name in tensors:
-            raise ModelError(
-                f"{model.config.model_type}: two weights would be saved as {name}; this "
-                "architecture's names don't map to PyTorch's"
-            )
+    for name, (weight, transpose) in by_pytorch_name(model).items():
         array = apply_transpose(transpose, weight.numpy(), match_shape=None, pt_to_tf=False)
         if name.endswith(".bias"):  # GPT-2's are [1, n] in TensorFlow
             array = array.reshape(-1)
         tensors[name] = np.ascontiguousarray(array)
     return tensors
+
+
+def by_pytorch_name(model: Any) -> dict[str, tuple[Any, Any]]:
+    """PyTorch's name -> the weight, and how its layout differs; no weight is copied.
+
+    Raises:
+        ModelError: two weights get one name: the architecture's names don't map.
+    """
+    from transformers.modeling_tf_pytorch_utils import convert_tf_weight_name_to_pt_weight_name
+
+    rename = getattr(model, "tf_to_pt_weight_rename", lambda name: (name,))
+    named: dict[str, tuple[Any, Any]] = {}
+    for weight in model.weights:
+        name, transpose = convert_tf_weight_name_to_pt_weight_name(
+            weight.name, tf_weight_shape=weight.shape
+        )
+        name = rename(name)[0]
+        if name in named:
+            raise ModelError(
+                f"{model.config.model_type}: two weights would be saved as {name}; this "
+                "architecture's names don't map to PyTorch's"
+            )
+        named[name] = (weight, transpose)
+    return named
 
 
 def check_names(saved: set[str], loaded: LoadedModel) -> None:
