@@ -39,7 +39,7 @@ def refusal(dataset: Dataset, **options: Any) -> str:
 @pytest.mark.parametrize("label", ["label", "labels", "Sentiment", "stars", "target"])
 def test_columns_are_found_by_their_usual_names(text: str, label: str) -> None:
     data = table("source", text, **{label: classes(0, 1)})
-    assert find(data) == Columns((text,), label, None)
+    assert find(data) == Columns((text,), (label,), None)
 
 
 @pytest.mark.parametrize("pair", PAIR_NAMES)
@@ -53,12 +53,12 @@ def test_two_columns_of_text_are_a_pair() -> None:
 
 def test_names_may_mix_their_cases() -> None:
     data = table("Sentence1", "SENTENCE2", LABEL=classes(0, 1), Idx=list(range(N_ROWS)))
-    assert find(data) == Columns(("Sentence1", "SENTENCE2"), "LABEL", "Idx")
+    assert find(data) == Columns(("Sentence1", "SENTENCE2"), ("LABEL",), "Idx")
 
 
 def test_a_column_of_an_unusual_name_is_found_by_its_type() -> None:
     data = table("wording", flag=classes("a", "b"), number=list(range(N_ROWS)))
-    assert find(data) == Columns(("wording",), "flag", None)
+    assert find(data) == Columns(("wording",), ("flag",), None)
 
 
 def test_the_features_class_label_goes_before_a_name() -> None:
@@ -66,13 +66,13 @@ def test_the_features_class_label_goes_before_a_name() -> None:
         {"text": Value("string"), "label": Value("int64"), "kind": ClassLabel(names=["a", "b"])}
     )
     data = Dataset.from_dict({"text": ["x"], "label": [0], "kind": [1]}, features=features)
-    assert find(data).label == "kind"
+    assert find(data).labels == ("kind",)
 
 
 def test_named_columns_go_before_all_others() -> None:
     data = table("text", "wording", "why", label=classes(0, 1), kind=classes("a", "b"))
-    assert find(data, texts=("why", "wording"), label="kind") == Columns(
-        ("why", "wording"), "kind", None
+    assert find(data, texts=("why", "wording"), labels=["kind"]) == Columns(
+        ("why", "wording"), ("kind",), None
     )
 
 
@@ -85,11 +85,11 @@ def test_a_column_of_numbers_in_strings_is_no_text(tmp_path: Path) -> None:
     assert load(write_csv(tmp_path / "a.csv", table)).columns.texts == ("text",)
 
 
-@pytest.mark.parametrize("option", ["texts", "label"])
+@pytest.mark.parametrize("option", ["texts", "labels"])
 def test_a_misnamed_column_is_refused_with_the_nearest_and_the_list(option: str) -> None:
     data = table("text", label=classes(0, 1))
-    misnamed = {"texts": {"texts": ("txt",)}, "label": {"label": "lable"}}[option]
-    nearest = {"texts": "text", "label": "label"}[option]
+    misnamed = {"texts": {"texts": ("txt",)}, "labels": {"labels": ("lable",)}}[option]
+    nearest = {"texts": "text", "labels": "label"}[option]
     message = refusal(data, **misnamed)
     assert f"did you mean '{nearest}'?" in message
     assert "there are text, label" in message
@@ -103,7 +103,7 @@ def test_no_label_is_refused_where_one_is_needed() -> None:
 
 
 def test_no_label_will_do_where_none_is_needed() -> None:
-    assert find(table("text"), label_needed=False) == Columns(("text",), None, None)
+    assert find(table("text"), label_needed=False) == Columns(("text",), (), None)
 
 
 def test_too_many_texts_are_refused_with_their_names() -> None:

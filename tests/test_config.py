@@ -14,6 +14,7 @@ from tfft.config import (
     option_names,
     options_of,
     parse_assignment,
+    parse_class_weight,
     read_toml,
 )
 from tfft.errors import ConfigError
@@ -22,9 +23,10 @@ OPTIONS = [about for section in SECTIONS for about in options_of(section).values
 # One value that isn't the default, for every option.
 OTHERS: dict[str, Any] = {
     "data.source": 'a "quoted" name\\with\nlines, é and \x7f',
-    "data.task": "single_label",
+    "data.task": "multi_label",
     "data.text_column": ("premise", "hypothesis"),
-    "data.label_column": "stars",
+    "data.label_column": ("toxic", "insult"),
+    "data.label_delimiter": "; ",
     "data.train_split": "train_2",
     "data.validation_split": "dev",
     "data.drop_missing": True,
@@ -34,6 +36,7 @@ OTHERS: dict[str, Any] = {
     "data.loader": "prepare",
     "model.source": "org/name@revision",
     "model.reset_head": True,
+    "model.threshold": 0.25,
     "train.epochs": 1,
     "train.batch_size": 1,
     "train.optimizer": "adamw",
@@ -43,10 +46,14 @@ OTHERS: dict[str, Any] = {
     "train.epsilon": 1e-8,
     "train.weight_decay": 0.0,
     "train.loss": "hinge",
+    "train.class_weight": "no=1,yes=2.5",
     "train.metric_for_best": "loss",
     "train.patience": 1,
+    "train.strategy": "mirrored",
     "train.seed": 2**32 - 1,
 }
+# A loss of Keras leaves no place for the weights of multi_label.
+ALL_TOGETHER = {place: value for place, value in OTHERS.items() if place != "train.loss"}
 
 
 def refusal(options: dict[str, Any]) -> ConfigError:
@@ -91,7 +98,7 @@ def test_an_option_reaches_its_place(place: str) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, OTHERS, *({"train.optimizer": "adamw", place: OTHERS[place]} for place in OTHERS)],
+    [{}, ALL_TOGETHER, *({"train.optimizer": "adamw", place: OTHERS[place]} for place in OTHERS)],
     ids=["defaults", "all", *OTHERS],
 )
 def test_a_config_that_is_written_is_read_as_the_same(
@@ -132,7 +139,7 @@ def test_one_text_column_needs_no_list() -> None:
         ("train.learning_rate", True, "a number"),
         ("data.drop_missing", 1, "true or false"),
         ("data.drop_missing", "yes", "true or false"),
-        ("data.label_column", 5, "a text"),
+        ("data.label_column", 5, "a text or a list of"),
         ("data.source", ["a"], "a text"),
         ("data.text_column", [1], "a text or a list of"),
         ("data.limit_train", "all", "a whole number"),
@@ -196,6 +203,41 @@ def test_what_is_no_choice_is_refused_with_the_nearest(place: str) -> None:
             {"data.text_column": "a", "data.label_column": "a"},
             {"data.text_column", "data.label_column"},
         ),
+        ({"data.label_column": ["a", "a"]}, {"data.label_column"}),
+        (
+            {"data.label_column": ["a", "b"], "data.task": "regression"},
+            {"data.label_column", "data.task"},
+        ),
+        (
+            {"model.threshold": 0.3, "data.task": "single_label"},
+            {"model.threshold", "data.task"},
+        ),
+        (
+            {"data.label_delimiter": ";", "data.task": "single_label"},
+            {"data.label_delimiter", "data.task"},
+        ),
+        (
+            {"train.class_weight": "balanced", "data.task": "regression"},
+            {"train.class_weight", "data.task"},
+        ),
+        (
+            {
+                "train.class_weight": "balanced",
+                "train.loss": "hinge",
+                "data.task": "multi_label",
+            },
+            {"train.class_weight", "data.task"},
+        ),
+        ({"train.loss": "huber", "data.task": "single_label"}, {"train.loss", "data.task"}),
+        (
+            {"train.metric_for_best": "pearson", "data.task": "multi_label"},
+            {"train.metric_for_best", "data.task"},
+        ),
+        ({"train.class_weight": "no=0"}, {"train.class_weight"}),
+        ({"train.class_weight": "no=1,no=2"}, {"train.class_weight"}),
+        ({"train.class_weight": "heavy"}, {"train.class_weight"}),
+        ({"train.class_weight": "=1"}, {"train.class_weight"}),
+        ({"train.class_weight": "no=nan"}, {"train.class_weight"}),
         ({"data.validation_split": "train"}, {"data.train_split", "data.validation_split"}),
         ({"data.train_split": "validation"}, {"data.train_split", "data.validation_split"}),
     ],
@@ -340,3 +382,8 @@ def test_a_number_beyond_all_floats_is_refused() -> None:
 def test_set_keeps_a_text_that_reads_as_a_number() -> None:
     assert parse_assignment("data.source=1") == ("data.source", "1")
     assert parse_assignment("train.seed=1\nx=2")[1] != 1
+
+
+def test_a_class_s_name_may_hold_a_comma() -> None:
+    assert parse_class_weight("yes, but=2,no=1") == {"yes, but": 2.0, "no": 1.0}
+    assert parse_class_weight("Balanced") is None

@@ -12,7 +12,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from helpers import load, one_line, rows, write_csv, write_jsonl
 
 from tfft.config import DataConfig
-from tfft.data.examples import HELD_OUT, SplitRows, hold_out, load_split
+from tfft.data.examples import HELD_OUT, Learned, SplitRows, hold_out, load_split
 from tfft.errors import DataError
 
 
@@ -27,9 +27,15 @@ def refusal(source: Path, **options: Any) -> str:
 
 
 def split_of(source: Path, split: str | None, *, label_needed: bool, **options: Any) -> SplitRows:
-    own = {key: options.pop(key) for key in ("preferred", "held_out_seed") if key in options}
+    names = options.pop("label_names", ("0", "1"))
+    known = Learned(
+        options.pop("task", "single_label"),
+        names,
+        options.pop("preferred", DataConfig()),
+        options.pop("held_out_seed", None),
+    )
     config = DataConfig(source=str(source), **options)
-    return load_split(config, split, label_names=("0", "1"), label_needed=label_needed, **own)
+    return load_split(config, split, learned=known, label_needed=label_needed)
 
 
 @pytest.fixture

@@ -16,18 +16,32 @@ LAYERS = (
     {"errors", "tasks"},
     {"config", "results", "metrics"},
     {"progress", "backend", "folders"},
-    {"data.files", "data.columns", "data.labels", "data.sources", "data.examples", "data.plan"},
-    {"pretrained", "data.encode"},
+    {"data.files", "data.columns", "data.labels", "data.sources", "data.plan"},
+    {"data.alignment", "data.label_sets", "data.scores", "data.targets", "data.class_weights"},
+    {"data.examples", "data.encode", "data.choice"},
+    {"pretrained"},
+    {"ready", "planning"},
     {"data.split", "data.arrays", "data.streams", "data.loaders"},
-    {"optimizers"},
+    {"optimizers", "distribute"},
     {"modeling"},
     {"weights", "training", "provenance", "predictions"},
+    {"served"},
     {"runs"},
     {"api"},
     {"cli"},
 )
 # Importing these must cost no TensorFlow: they answer --help, usage errors and missing files.
-LIGHT = ("cli", "config", "errors", "results", "api", "runs", "data.sources", "data.examples")
+LIGHT = (
+    "cli",
+    "config",
+    "errors",
+    "results",
+    "api",
+    "runs",
+    "data.sources",
+    "data.examples",
+    "planning",
+)
 
 
 def modules() -> dict[str, Path]:

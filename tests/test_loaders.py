@@ -11,8 +11,9 @@ from tiny import sentence
 
 from tfft.config import TrainConfig
 from tfft.data import arrays
+from tfft.data.choice import choose_loader
 from tfft.data.encode import Encoded, encode
-from tfft.data.loaders import choose_loader, make_split
+from tfft.data.loaders import make_split
 from tfft.data.plan import BatchPlan
 from tfft.data.split import Split
 from tfft.errors import ConfigError
@@ -47,6 +48,10 @@ def encoded(tokenizer: Any) -> Encoded:
     return encode(rows(), tokenizer, max_length=64)
 
 
+def choose(encoded: Encoded) -> tuple[str, str]:
+    return choose_loader("auto", encoded.lengths, len(encoded.features))
+
+
 def new_model(tiny: Path, *, dropout: float = 0.0) -> Any:
     """The same weights each time, compiled."""
     from tfft import modeling
@@ -57,7 +62,7 @@ def new_model(tiny: Path, *, dropout: float = 0.0) -> Any:
     checkpoint.config.attention_probs_dropout_prob = dropout
     keras.utils.set_random_seed(3)
     model = modeling.load_model(checkpoint, TASK, label_names=("0", "1")).model
-    modeling.compile_model(model, TrainConfig(learning_rate=1e-3))
+    modeling.compile_model(model, TASK, TrainConfig(learning_rate=1e-3))
     return model
 
 
@@ -145,7 +150,7 @@ def test_with_one_plan_and_no_dropout_all_loaders_give_the_same_losses(
             model,
             train,
             validation,
-            losses=modeling.example_losses(model),
+            losses=modeling.example_losses(model, TASK),
             metrics=single_label,
             metric_for_best="loss",
             config=TrainConfig(epochs=2),
@@ -201,7 +206,7 @@ def test_arrays_are_padded_on_the_tokenizer_s_side(encoded: Encoded, tokenizer: 
 
 
 def test_auto_takes_arrays_where_little_is_padding(tokenizer: Any) -> None:
-    loader, why = choose_loader("auto", encode(rows(text="good film"), tokenizer, max_length=64))
+    loader, why = choose(encode(rows(text="good film"), tokenizer, max_length=64))
     assert loader == "numpy"
     assert "0% of it padding" in why
 
@@ -210,7 +215,7 @@ def test_auto_streams_where_most_would_be_padding(tokenizer: Any) -> None:
     from datasets import concatenate_datasets
 
     one_long = concatenate_datasets([rows(), rows(1, text="very " * 40)])
-    loader, why = choose_loader("auto", encode(one_long, tokenizer, max_length=64))
+    loader, why = choose(encode(one_long, tokenizer, max_length=64))
     assert loader == "to_tf"
     assert "30%" in why
 
@@ -220,7 +225,7 @@ def test_auto_streams_what_exceeds_the_budget(
 ) -> None:
     monkeypatch.setattr("tfft.data.loaders.ARRAY_BUDGET_BYTES", 100)
     encoded = encode(rows(text="good film"), tokenizer, max_length=64)
-    assert choose_loader("auto", encoded)[0] == "to_tf"
+    assert choose(encoded)[0] == "to_tf"
 
 
 def test_arrays_refuse_a_collate_fn(encoded: Encoded, tokenizer: Any, model: Any) -> None:

@@ -176,7 +176,7 @@ def test_a_named_loss_is_its_formula_row_by_row(name: str) -> None:
 
     labels = np.asarray([2, 0, 1, 1])
     logits = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
-    ours = modeling.example_losses(None, name)(labels, logits).numpy()
+    ours = modeling.example_losses(None, TASK, name)(labels, logits).numpy()
     # 1e-5: float32, and Keras clips probabilities at 1e-7.
     np.testing.assert_allclose(ours, numpy_loss(name, labels, logits), rtol=1e-5, atol=1e-5)
 
@@ -186,7 +186,7 @@ def test_the_model_s_own_loss_is_cross_entropy_row_by_row(tiny: Path) -> None:
     from tfft.backend import tf
 
     labels, logits = np.asarray([1, 0]), np.asarray([[0.3, -1.0], [2.0, 1.0]], np.float32)
-    losses = modeling.example_losses(load(tiny).model)
+    losses = modeling.example_losses(load(tiny).model, TASK)
     ours = losses(tf.constant(labels), tf.constant(logits)).numpy()
     expected = numpy_loss("sparse_categorical_crossentropy", labels, logits)
     np.testing.assert_allclose(ours, expected, rtol=1e-6)
@@ -198,7 +198,7 @@ def test_adamw_decays_all_but_biases_and_layer_norms(tiny: Path) -> None:
 
     model = load(tiny).model
     config = TrainConfig(optimizer="adamw", weight_decay=0.5, learning_rate=0.1)
-    modeling.compile_model(model, config)
+    modeling.compile_model(model, TASK, config)
     before = {each.name: each.numpy() for each in model.trainable_variables}
     nought = [tf.zeros_like(each) for each in model.trainable_variables]
     model.optimizer.apply_gradients(zip(nought, model.trainable_variables, strict=True))

@@ -16,6 +16,7 @@ from tfft.data.split import Split
 from tfft.errors import TrainingError
 from tfft.pretrained import load_tokenizer, open_checkpoint
 from tfft.progress import Progress
+from tfft.tasks import TASKS
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def fit(splits: tuple[Any, Split, Split], **changes: Any) -> Any:
 
     model, train, validation = splits
     options: dict[str, Any] = {
-        "losses": modeling.example_losses(model),
+        "losses": modeling.example_losses(model, TASKS["single_label"]),
         "metrics": given([0.5] * 9),
         "metric_for_best": "accuracy",
         "config": TrainConfig(epochs=1),
@@ -154,7 +155,7 @@ def test_dropout_is_on_in_training_and_off_in_evaluation(tiny: Path) -> None:
     encoded = encode(rows(), tokenizer, max_length=64)
     model = new_model(tiny, dropout=0.5)
     split = split_of("numpy", encoded, tokenizer, model, shuffle=False)
-    losses = modeling.example_losses(model)
+    losses = modeling.example_losses(model, TASKS["single_label"])
     first, second = (
         training.evaluate(model, split, losses=losses, progress=Progress()) for _ in range(2)
     )

@@ -16,17 +16,19 @@ from typing import Any
 
 from tfft import runs
 from tfft.config import (
+    About,
     DataConfig,
     RunConfig,
-    TrainConfig,
+    choose_options,
+    evaluate_options,
     option_names,
-    options_of,
     parse_assignment,
+    predict_options,
     read_toml,
 )
 from tfft.errors import ConfigError, listed, nearest
 from tfft.progress import Progress
-from tfft.results import EvalResult, FitResult, PredictResult
+from tfft.results import EvalResult, FitResult, PlanResult, PredictResult
 
 
 def fit(
@@ -46,16 +48,20 @@ def fit(
         config: a run.toml; the options given beside it go first.
         overwrite: replace the folder if it is there.
         loss: a Keras loss by name, or one of your own: a `keras.losses.Loss`, or a function of
-            (labels [batch], logits [batch, n_labels]). By default the model's own.
+            (labels, logits [batch, n_labels]), the labels [batch] class ids, [batch, n_labels] 0
+            and 1 of multi_label, [batch, 1] numbers of regression. By default the task's own.
         collate_fn: from a list of rows to NumPy arrays, in the place of the tokenizer's padding.
         progress: shown what happens; by default the logger `tfft` is told.
-        **options: every option of `tfft fit`, such as `data`, `model`, `epochs`, `batch_size`.
+        **options: every option of `tfft fit`, such as `data`, `model`, `epochs`, `batch_size`;
+            `class_weight` may be a dict too.
 
     Raises:
         TfftError: says what was expected, what came and what to try.
     """
     if isinstance(loss, str):
         options["loss"], loss = loss, None
+    if isinstance(weights := options.get("class_weight"), Mapping):
+        options["class_weight"] = ",".join(f"{name}={weight}" for name, weight in weights.items())
     return runs.fit(
         merge_options(options, config=config),
         output=None if output is None else Path(output),
@@ -66,24 +72,36 @@ def fit(
     )
 
 
+def plan(
+    *,
+    config: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> PlanResult:
+    """What `fit` would do with these options: `tfft fit --dry-run`. Nothing is trained or written.
+
+    Raises:
+        TfftError: as `fit` would.
+    """
+    return runs.plan(merge_options(options, config=config), progress=progress)
+
+
 def evaluate(
     model: str | os.PathLike[str],
     *,
     data: str,
     split: str = DataConfig.validation_split,
-    batch_size: int = TrainConfig.batch_size,
     progress: Progress | None = None,
     **options: Any,
 ) -> EvalResult:
     """The metrics of a run's folder or a checkpoint on a split that has labels.
 
     Args:
-        **options: of the data: `text_column`, `label_column`, `max_length`, `loader` ...
+        **options: `text_column`, `label_column`, `max_length`, `loader`, `batch_size`, `strategy`,
+            `threshold` ...
     """
-    config = merge_options({"data": data, "batch_size": batch_size, **options})
-    return runs.evaluate(
-        os.fspath(model), config.data, split=split, batch_size=batch_size, progress=progress
-    )
+    config = merge_options({"data": data, **options}, among=evaluate_options())
+    return runs.evaluate(os.fspath(model), config, split=split, progress=progress)
 
 
 def predict(
@@ -92,7 +110,6 @@ def predict(
     data: str,
     output: str | os.PathLike[str],
     split: str | None = None,
-    batch_size: int = TrainConfig.batch_size,
     overwrite: bool = False,
     progress: Progress | None = None,
     **options: Any,
@@ -100,15 +117,14 @@ def predict(
     """Writes a file with one row an example; `split` is `test` where there is one.
 
     Args:
-        **options: of the data: `text_column`, `max_length`, `loader` ...
+        **options: `text_column`, `max_length`, `loader`, `batch_size`, `strategy`, `threshold` ...
     """
-    config = merge_options({"data": data, "batch_size": batch_size, **options})
+    config = merge_options({"data": data, **options}, among=predict_options())
     return runs.predict(
         os.fspath(model),
-        config.data,
+        config,
         output=Path(output),
         split=split,
-        batch_size=batch_size,
         overwrite=overwrite,
         progress=progress,
     )
@@ -136,16 +152,19 @@ def load_data(
     config = merge_options({"data": data, **options})
     if padding not in (True, "max_length"):
         raise ConfigError(f"padding must be True or 'max_length', not {padding!r}")
+    from tfft.data.choice import choose_loader
     from tfft.data.encode import encode
     from tfft.data.examples import load_training
-    from tfft.data.loaders import choose_loader, make_split
+    from tfft.data.loaders import make_split
     from tfft.data.plan import BatchPlan
 
     examples = load_training(config.data, seed=config.train.seed)
     tokenizer, max_length = _open_tokenizer(tokenizer, config)
     train = encode(examples.train, tokenizer, max_length=max_length)
     validation = encode(examples.validation, tokenizer, max_length=max_length)
-    loader, _ = choose_loader(config.data.loader, train, collates=collate_fn is not None)
+    loader, _ = choose_loader(
+        config.data.loader, train.lengths, len(train.features), collates=collate_fn is not None
+    )
 
     def split(encoded: Any, *, shuffle: bool) -> Any:
         plan = BatchPlan(
@@ -169,17 +188,19 @@ def build_model(
     model: str,
     *,
     label_names: tuple[str, ...] | list[str] | None = None,
-    num_labels: int = 2,
+    num_labels: int | None = None,
+    task: str = "single_label",
     loss: Any = None,
     optimizer: Any = None,
     reset_head: bool = False,
     **options: Any,
 ) -> Any:
-    """A TFAutoModel, compiled with its own loss and `Adam(3e-5)`.
+    """A TFAutoModel, compiled with its task's own loss and `Adam(3e-5)`.
 
     Args:
         label_names: the classes by id, as `train.label_names` has them; by default `num_labels` of
-            them, called LABEL_0 and so on.
+            them (2, and 1 of regression), called LABEL_0 and so on.
+        task: `single_label`, `multi_label` or `regression`.
         loss: a Keras loss by name, or one of your own; None takes the model's.
         optimizer: a Keras optimizer of your own.
         **options: `seed`, and the optimizer's: `learning_rate`, `epsilon`, `weight_decay` ...
@@ -188,23 +209,26 @@ def build_model(
         options["optimizer"], optimizer = optimizer, None
     if isinstance(loss, str):
         options["loss"], loss = loss, None
-    config = merge_options({"model": model, **options})
+    config = merge_options({"model": model, "task": task, **options})
+    if task == "auto":
+        raise ConfigError("task must be named here: single_label, multi_label or regression")
     from tfft import modeling
     from tfft.backend import keras
     from tfft.pretrained import load_tokenizer, open_checkpoint
     from tfft.tasks import TASKS
 
-    task = TASKS["single_label"]
-    checkpoint = open_checkpoint(config.model.source, task)
+    head = TASKS[task]
+    checkpoint = open_checkpoint(config.model.source, head)
     keras.utils.set_random_seed(config.train.seed)
+    n_labels = num_labels or (1 if task == "regression" else 2)
     loaded = modeling.load_model(
         checkpoint,
-        task,
-        label_names=label_names or [f"LABEL_{number}" for number in range(num_labels)],
+        head,
+        label_names=label_names or [f"LABEL_{number}" for number in range(n_labels)],
         reset_head=reset_head,
         pad_token_id=load_tokenizer(checkpoint).pad_token_id,
     )
-    modeling.compile_model(loaded.model, config.train, loss=loss, optimizer=optimizer)
+    modeling.compile_model(loaded.model, head, config.train, loss=loss, optimizer=optimizer)
     return loaded.model
 
 
@@ -213,19 +237,24 @@ def merge_options(
     *,
     config: str | os.PathLike[str] | None = None,
     assignments: tuple[str, ...] = (),
+    among: Mapping[str, Any] | None = None,
 ) -> RunConfig:
     """The options by their flags' names, over `--set`, over a TOML, over the defaults.
+
+    Args:
+        among: the names that the caller takes; None takes all.
 
     Raises:
         ConfigError: an option is unknown, wrong, or contradicts another; where the TOML is at
             fault, its path is named and `options` is empty.
     """
     places = option_names()
+    known = places if among is None else among
     for name in options:
-        if name not in places:
+        if name not in known:
             raise ConfigError(
-                f"unknown option '{name}'{nearest(name, places)}; there are "
-                f"{listed(places, most=40)}",
+                f"unknown option '{name}'{nearest(name, known)}; there are "
+                f"{listed(known, most=40)}",
                 options=[name],
             )
     given = dict(parse_assignment(each) for each in assignments)
@@ -259,22 +288,21 @@ def _open_tokenizer(tokenizer: Any, config: RunConfig) -> tuple[Any, int]:
     return loaded, longest_tokens(checkpoint, loaded, config.data.max_length)
 
 
-def _show_options(function: Any, sections: tuple[str, ...]) -> None:
+def _show_options(function: Any, options: Mapping[str, About]) -> None:
     """Gives `**options` their names in the function's signature, for `help` and completion."""
     signature = inspect.signature(function)
     own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
-    names = {place: name for name, place in option_names().items()}
     more = [
-        inspect.Parameter(names[about.place], inspect.Parameter.KEYWORD_ONLY, default=about.default)
-        for section in sections
-        for about in options_of(section).values()
-        if names[about.place] not in signature.parameters
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=about.default)
+        for name, about in options.items()
+        if name not in signature.parameters
     ]
     function.__signature__ = signature.replace(parameters=[*own, *more])
 
 
-_show_options(fit, ("data", "model", "train"))
-_show_options(evaluate, ("data",))
-_show_options(predict, ("data",))
-_show_options(load_data, ("data", "train"))
-_show_options(build_model, ("train",))
+_show_options(fit, choose_options("data", "model", "train"))
+_show_options(plan, choose_options("data", "model", "train"))
+_show_options(evaluate, evaluate_options())
+_show_options(predict, predict_options())
+_show_options(load_data, choose_options("data", "train"))
+_show_options(build_model, choose_options("train"))

@@ -48,7 +48,9 @@ def __getattr__(name: str) -> Any:
     if name == "tf":
         with _silent_stderr():
             module = import_module("tensorflow")
-            module.config.list_physical_devices()  # the first look says it again
+            for gpu in module.config.list_physical_devices("GPU"):  # the first look says it again
+                # Else TensorFlow takes all of a GPU's memory at once, a neighbour's too.
+                module.config.experimental.set_memory_growth(gpu, True)
         module.get_logger().setLevel("ERROR")
     else:
         if name == "keras":

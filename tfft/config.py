@@ -12,6 +12,7 @@ choices stand beside it, once.
 from __future__ import annotations
 
 import math
+import re
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -24,23 +25,11 @@ from typing import Any, get_args, get_origin, get_type_hints
 import tomlkit
 
 from tfft.errors import ConfigError, listed, nearest
-from tfft.tasks import METRIC_NAMES, TASKS
+from tfft.tasks import LOSSES, METRIC_NAMES, TASKS
 
 LOADERS = ("numpy", "prepare", "to_tf")
 OPTIMIZERS = ("adam", "adamw")
-# Losses of Keras for whole-number labels (the first) and for one-hot ones, by Keras' own names.
-LOSSES = (
-    "sparse_categorical_crossentropy",
-    "categorical_crossentropy",
-    "categorical_focal_crossentropy",
-    "binary_crossentropy",
-    "binary_focal_crossentropy",
-    "categorical_hinge",
-    "hinge",
-    "squared_hinge",
-    "kl_divergence",
-    "mean_squared_error",
-)
+STRATEGIES = ("auto", "none", "mirrored")
 
 
 def option(
@@ -82,12 +71,24 @@ class DataConfig:
         flag="data",
     )
     task: str = option(
-        "auto", "What to learn; auto takes it from the label.", choices=("auto", *TASKS)
+        "auto",
+        "What to learn. auto takes it from the label: fractions, or a column named score, are "
+        "regression; lists and several 0/1 columns multi_label; the rest single_label.",
+        choices=("auto", *TASKS),
     )
     text_column: tuple[str, ...] = option(
         (), "A column of text; give it twice for pairs. Found by name and type.", most=2
     )
-    label_column: str | None = option(None, "The column to learn. Found by name and type.")
+    label_column: tuple[str, ...] = option(
+        (),
+        "The column to learn; several 0/1 columns are the labels of multi_label. Found by name "
+        "and type.",
+    )
+    label_delimiter: str | None = option(
+        None,
+        "Stands between the labels of a text like 'sports|politics' (multi_label). Found among "
+        "| ; and comma.",
+    )
     train_split: str = option("train", "The split to train on.")
     validation_split: str = option(
         "validation", "The split to evaluate on; where there is none, a tenth of train."
@@ -121,6 +122,12 @@ class ModelConfig:
         flag="model",
     )
     reset_head: bool = option(False, "Start from a fresh head, whatever the checkpoint has.")
+    threshold: float | None = option(
+        None,
+        "The probability from which multi_label gives a label. Default: 0.5.",
+        above=0.0,
+        below=1.0,
+    )
 
 
 @dataclass(frozen=True)
@@ -135,7 +142,12 @@ class TrainConfig:
     weight_decay: float | None = option(
         None, "AdamW's decay of all but biases and LayerNorm. Default: 0.01.", minimum=0.0
     )
-    loss: str | None = option(None, "A Keras loss, instead of the model's own.", choices=LOSSES)
+    loss: str | None = option(None, "A Keras loss, instead of the task's own.", choices=LOSSES)
+    class_weight: str | None = option(
+        None,
+        "Weights of the classes in the training loss: balanced, or NAME=W,... where classes that "
+        "aren't named weigh 1. Of multi_label, the weights of the labels that are there.",
+    )
     metric_for_best: str | None = option(
         None,
         "The validation figure that chooses the epoch to keep. Default: the task's.",
@@ -143,6 +155,11 @@ class TrainConfig:
     )
     patience: int | None = option(
         None, "Stop after N epochs without a better one. Default: never.", minimum=1
+    )
+    strategy: str = option(
+        "auto",
+        "The devices: none takes one, mirrored all GPUs, auto mirrored where there are several.",
+        choices=STRATEGIES,
     )
     seed: int = option(
         42, "Seeds the new head, the order of rows and dropout.", minimum=0, below=2**32
@@ -171,6 +188,14 @@ class RunConfig:
         return cls(
             **{section: kind(**_of_section(checked, section)) for section, kind in SECTIONS.items()}
         )
+
+    def as_options(self) -> dict[str, Any]:
+        """`section.field` -> value, as `from_options` takes them."""
+        return {
+            f"{name}.{each.name}": getattr(getattr(self, name), each.name)
+            for name in SECTIONS
+            for each in fields(getattr(self, name))
+        }
 
     def to_toml(self) -> str:
         document = tomlkit.document()
@@ -234,6 +259,69 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     return name, value if is_text or len(parsed) > 1 else parsed["value"]
 
 
+def parse_class_weight(text: str) -> Mapping[str, float] | None:
+    """`no=1,yes=2.5` -> {"no": 1.0, "yes": 2.5}; None for `balanced`.
+
+    Raises:
+        ConfigError: neither; or a weight that isn't a number above 0.
+    """
+    if text.strip().lower() == "balanced":
+        return None
+
+    def refuse(what: str) -> ConfigError:
+        return ConfigError(
+            f"class_weight must be balanced or NAME=W,...: {what}", options=["train.class_weight"]
+        )
+
+    weights: dict[str, float] = {}
+    # A name may hold a comma: what ends in a number is a pair, the rest is part of the next name.
+    for pair in re.split(r"(?<=\d),", text):
+        name, equals, number = pair.rpartition("=")
+        try:
+            weight = float(number)
+        except ValueError:
+            weight = math.nan
+        name = name.strip()
+        if not equals or not name or not math.isfinite(weight) or weight <= 0.0:
+            raise refuse(f"'{pair.strip()}' is no NAME=W with a W above 0")
+        if name in weights:
+            raise refuse(f"'{name}' comes twice")
+        weights[name] = weight
+    return weights
+
+
+def check_for_task(task: str, options: Mapping[str, Any]) -> None:
+    """Refuses options (`section.field` -> value) that a task hasn't.
+
+    Raises:
+        ConfigError: names the option, and what the task has instead.
+    """
+
+    def refuse(place: str, why: str) -> ConfigError:
+        return ConfigError(f"{_called(place)} {why}", options=[place, "data.task"])
+
+    if len(options.get("data.label_column", ())) > 1 and task != "multi_label":
+        raise refuse("data.label_column", f"is one column for task {task}")
+    for place in ("model.threshold", "data.label_delimiter"):
+        if options.get(place) is not None and task != "multi_label":
+            raise refuse(place, f"is for task multi_label, not {task}")
+    if options.get("train.class_weight") is not None and task == "regression":
+        raise refuse("train.class_weight", "is for classes, and task regression has none")
+    if task == "multi_label" and {"train.class_weight", "train.loss"} <= {
+        name for name, value in options.items() if value is not None
+    }:
+        raise refuse("train.class_weight", "goes with the own loss of task multi_label, not --loss")
+    loss, losses = options.get("train.loss"), TASKS[task].losses
+    if loss is not None and loss not in losses:
+        raise refuse("train.loss", f"{loss} isn't one for task {task}; there are {listed(losses)}")
+    metric, metrics = options.get("train.metric_for_best"), ("loss", *TASKS[task].metrics)
+    if metric is not None and metric not in metrics:
+        raise refuse(
+            "train.metric_for_best",
+            f"{metric} is not reported with task {task}; there are {listed(metrics)}",
+        )
+
+
 def option_names() -> dict[str, str]:
     """Each option as its callers name it -> its place: `epochs` -> `train.epochs`."""
     return {
@@ -241,6 +329,33 @@ def option_names() -> dict[str, str]:
         for section, kind in SECTIONS.items()
         for each in fields(kind)
     }
+
+
+def choose_options(*wanted: str, leave_out: tuple[str, ...] = ()) -> dict[str, About]:
+    """Options by the names that their callers use: of whole sections, or `section.field` alone."""
+    called = {place: name for name, place in option_names().items()}
+    chosen: dict[str, About] = {}
+    for each in wanted:
+        section, _, field_name = each.partition(".")
+        abouts = options_of(section)
+        for about in [abouts[field_name]] if field_name else abouts.values():
+            if called[about.place] not in leave_out:
+                chosen[called[about.place]] = about
+    return chosen
+
+
+# What a saved model knows, and nobody has to say again where it is evaluated or predicts.
+_LEARNED = ("task", "train_split", "validation_split", "limit_train")
+_RUNNING = ("model.threshold", "train.batch_size", "train.strategy")
+
+
+def evaluate_options() -> dict[str, About]:
+    return choose_options("data", *_RUNNING, leave_out=_LEARNED)
+
+
+def predict_options() -> dict[str, About]:
+    labels = ("label_column", "label_delimiter", "limit_validation")
+    return choose_options("data", *_RUNNING, leave_out=(*_LEARNED, *labels))
 
 
 @dataclass(frozen=True)
@@ -356,12 +471,19 @@ def _check_together(options: Mapping[str, Any]) -> None:
     texts = options.get("data.text_column", ())
     if len(set(texts)) < len(texts):
         refuse(f"text_column names '{texts[0]}' twice", "data.text_column")
-    if options.get("data.label_column") in texts:
+    labels = options.get("data.label_column", ())
+    if len(set(labels)) < len(labels):
+        refuse("label_column names a column twice", "data.label_column")
+    if both := set(texts) & set(labels):
         refuse(
-            f"'{options['data.label_column']}' is named as text_column and as label_column",
+            f"'{both.pop()}' is named as text_column and as label_column",
             "data.text_column",
             "data.label_column",
         )
+    if (weights := options.get("train.class_weight")) is not None:
+        parse_class_weight(weights)
+    if (task := options.get("data.task", "auto")) != "auto":
+        check_for_task(task, options)
     train, validation = (
         options.get(f"data.{name}_split", name) for name in ("train", "validation")
     )

@@ -1,8 +1,8 @@
 """A checkpoint -> a compiled TFAutoModel.
 
     loaded = load_model(checkpoint, task, label_names=("no", "yes"))
-    compile_model(loaded.model, config.train)
-    losses = example_losses(loaded.model, "categorical_hinge")
+    compile_model(loaded.model, task, config.train)
+    losses = example_losses(loaded.model, task, "categorical_hinge")
 
 What the checkpoint lacks (a fresh head) is made from Keras' seeded generators: set the seed first.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tfft import optimizers
@@ -21,7 +22,7 @@ from tfft.errors import ModelError, TrainingError, first_line, listed
 from tfft.pretrained import Checkpoint
 from tfft.tasks import Task
 
-# (labels [batch], logits [batch, n_labels]) -> one loss a row, float32 [batch].
+# (labels as the task has them, logits [batch, n_labels]) -> one loss a row, float32 [batch].
 ExampleLosses = Callable[[Any, Any], Any]
 
 # Losses of Keras that compare whole-number labels with logits; the others want them one-hot.
@@ -62,6 +63,7 @@ def load_model(
     auto_class = getattr(transformers, task.auto_class)
     config = type(checkpoint.config).from_dict(checkpoint.config.to_dict())
     config.id2label = dict(enumerate(label_names))
+    config.problem_type = task.problem_type
     config.label2id = {name: number for number, name in enumerate(label_names)}
     if config.pad_token_id is None:
         config.pad_token_id = pad_token_id
@@ -146,16 +148,26 @@ def _pytorch_name(weight: Any) -> str:
 
 
 def compile_model(
-    model: Any, config: TrainConfig, *, loss: Any = None, optimizer: Any = None
+    model: Any, task: Task, config: TrainConfig, *, loss: Any = None, optimizer: Any = None
 ) -> None:
     """Compiles with the task's own loss and `Adam(3e-5)`, or with what is given instead."""
     chosen = loss if loss is not None else config.loss
+    if chosen is None and task.name == "multi_label":
+        chosen = multi_label_loss
     model.compile(
         optimizer=make_optimizer(config) if optimizer is None else optimizer,
         # "auto" is the model's own, by transformers.
-        loss="auto" if chosen is None else _as_keras_loss(chosen),
-        metrics=["accuracy"],
+        loss="auto" if chosen is None else _as_keras_loss(chosen, task),
+        metrics=_KERAS_METRICS[task.name](),
     )
+
+
+# For the progress bar of `model.fit`; ours come from metrics.py. Logits above 0 are beyond 0.5.
+_KERAS_METRICS: Mapping[str, Callable[[], list[Any]]] = {
+    "single_label": lambda: ["accuracy"],
+    "multi_label": lambda: [keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)],
+    "regression": lambda: ["mean_absolute_error"],
+}
 
 
 def make_optimizer(config: TrainConfig) -> Any:
@@ -172,33 +184,65 @@ def make_optimizer(config: TrainConfig) -> Any:
     return optimizer
 
 
-def example_losses(model: Any, loss: Any = None) -> ExampleLosses:
-    """What a row costs: the model's own loss, one of Keras by name, or the user's own.
+def example_losses(model: Any, task: Task, loss: Any = None) -> ExampleLosses:
+    """What a row costs: the task's own loss, one of Keras by name, or the user's own.
 
     A row each, rather than a batch's mean: whoever sums up divides by the rows that it means.
     """
-    if loss is None:
-        return lambda labels, logits: model.hf_compute_loss(labels, logits)
-    return _by_row(_as_keras_loss(loss))
+    if loss is not None:
+        own = _by_row(_as_keras_loss(loss, task))
+        if task.name == "regression":  # Keras compares [batch, 1] with [batch, 1]
+            return lambda labels, logits: own(tf.reshape(labels, [-1, 1]), logits)
+        return own
+    if task.name == "multi_label":
+        return multi_label_loss
+    return lambda labels, logits: model.hf_compute_loss(labels, logits)
 
 
-def _as_keras_loss(loss: Any) -> Any:
-    return _named_loss(loss) if isinstance(loss, str) else loss
+def multi_label_loss(labels: Any, logits: Any, *, positive_weights: Any = 1.0) -> Any:
+    """Sigmoid cross-entropy, mean over the labels: float32 [batch].
+
+    As PyTorch's BCEWithLogitsLoss, which transformers has there; its TF classes ignore the task and
+    take the labels for class ids.
+    """
+    return tf.reduce_mean(
+        tf.nn.weighted_cross_entropy_with_logits(
+            labels=tf.cast(labels, logits.dtype),
+            logits=logits,
+            pos_weight=tf.cast(positive_weights, logits.dtype),
+        ),
+        axis=-1,
+    )
 
 
-def _named_loss(name: str) -> Callable[[Any, Any], Any]:
-    """Keras' function of that name, fed class ids and logits."""
+def weighted_losses(losses: ExampleLosses, task: Task, weights: Any) -> ExampleLosses:
+    """`losses` by weights of classes: float32 [n_labels], as `data/class_weights.py` has them."""
+    if task.name == "multi_label":
+        return partial(multi_label_loss, positive_weights=weights)
+    return lambda labels, logits: losses(labels, logits) * tf.gather(tf.constant(weights), labels)
+
+
+def _as_keras_loss(loss: Any, task: Task) -> Any:
+    return _named_loss(loss, task) if isinstance(loss, str) else loss
+
+
+def _named_loss(name: str, task: Task) -> Callable[[Any, Any], Any]:
+    """Keras' function of that name, fed the task's labels and logits."""
     function = getattr(keras.losses, name)
+    if task.name == "regression":
+        return lambda labels, logits: function(tf.reshape(labels, [-1, 1]), logits)
 
     def loss(labels: Any, logits: Any) -> Any:
         if name in _SPARSE_LOSSES:
             return function(labels, logits, from_logits=True)
-        one_hot = tf.one_hot(tf.cast(tf.reshape(labels, [-1]), tf.int32), tf.shape(logits)[-1])
+        if task.name == "single_label":
+            ids = tf.cast(tf.reshape(labels, [-1]), tf.int32)
+            labels = tf.one_hot(ids, tf.shape(logits)[-1])
         if name in _ON_PROBABILITIES:
-            return function(one_hot, tf.nn.softmax(logits))
+            return function(labels, tf.nn.softmax(logits))
         if name in _ON_MARGINS:
-            return function(one_hot, logits)
-        return function(one_hot, logits, from_logits=True)
+            return function(labels, logits)
+        return function(labels, logits, from_logits=True)
 
     return loss
 

@@ -6,6 +6,8 @@ write(predictions(ids, logits, label_names), Path("predictions.csv"))
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tfft.errors import ConfigError, DataError, listed
-from tfft.metrics import softmax
+from tfft.metrics import THRESHOLD, above, sigmoid, softmax
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 
@@ -33,20 +35,50 @@ def check_output(output: Path, *, overwrite: bool) -> None:
 
 
 def predictions(
-    ids: Sequence[Any], logits: np.ndarray, label_names: Sequence[str]
+    ids: Sequence[Any],
+    logits: np.ndarray,
+    label_names: Sequence[str],
+    *,
+    task: str = "single_label",
+    threshold: float | None = None,
 ) -> dict[str, Any]:
-    """The columns: `id`, `prediction` (the name), `score` (its probability), `probability_<label>`.
+    """The columns: `id`, `prediction`, `score` and, but for regression, `probability_<label>`.
+
+    | task | prediction | score |
+    | --- | --- | --- |
+    | single_label | the label's name | its probability |
+    | multi_label | the list of the labels from `threshold` on | the likeliest label's probability |
+    | regression | the number | the number |
 
     Args:
         logits: float [n_rows, n_labels].
     """
-    probabilities = softmax(logits)
+    if task == "regression":
+        numbers = logits.reshape(-1).astype(np.float64)
+        return {"id": ids, "prediction": numbers, "score": numbers}
+    if task == "multi_label":
+        probabilities = sigmoid(logits)
+        given = above(logits, THRESHOLD if threshold is None else threshold)
+        chosen: list[Any] = [
+            [name for name, is_given in zip(label_names, row, strict=True) if is_given]
+            for row in given
+        ]
+    else:
+        probabilities = softmax(logits)
+        chosen = [label_names[number] for number in probabilities.argmax(axis=-1)]
     return {
         "id": ids,
-        "prediction": [label_names[number] for number in probabilities.argmax(axis=-1)],
+        "prediction": chosen,
         "score": probabilities.max(axis=-1),
         **{f"probability_{name}": probabilities[:, i] for i, name in enumerate(label_names)},
     }
+
+
+def counts(predicted: Sequence[Any], label_names: Sequence[str]) -> dict[str, int]:
+    """Rows by predicted label; a row of several labels counts for each."""
+    flat = [name for each in predicted for name in (each if isinstance(each, list) else [each])]
+    counted = Counter(flat)
+    return {name: counted[name] for name in label_names}
 
 
 def write(columns: Mapping[str, Sequence[Any]], output: Path) -> None:
@@ -54,6 +86,11 @@ def write(columns: Mapping[str, Sequence[Any]], output: Path) -> None:
     import pandas as pd
 
     frame = pd.DataFrame(columns)
+    if output.suffix.lower() in (".csv", ".tsv"):  # a cell holds no list but as JSON
+        frame["prediction"] = [
+            json.dumps(each, ensure_ascii=False) if isinstance(each, list) else each
+            for each in columns["prediction"]
+        ]
     unfinished = output.with_name(f".{output.name}.partial")
     ending = output.suffix.lower()
     try:

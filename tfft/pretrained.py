@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -75,8 +76,30 @@ class Checkpoint:
         return digest.hexdigest()
 
     @property
+    def label_names(self) -> tuple[str, ...]:
+        """Of its head, by id; LABEL_0 and so on where nobody named them."""
+        names = self.config.id2label
+        return tuple(str(names[number]) for number in sorted(names))
+
+    def has_head(self, task: Task) -> bool:
+        """Whether it says that it was saved with such a head; True where it says nothing."""
+        return any(name.endswith(task.head) for name in self.config.architectures or [task.head])
+
+    @property
     def n_bytes(self) -> int:
         return sum(path.stat().st_size for path in self.weight_files)
+
+    @cached_property
+    def n_parameters(self) -> int | None:
+        """How many numbers the safetensors hold; None of TensorFlow's own format."""
+        shapes = [
+            each["shape"]
+            for path in self.weight_files
+            if path.suffix == ".safetensors"
+            for name, each in _read_header(path).items()
+            if name != "__metadata__"
+        ]
+        return sum(math.prod(shape) for shape in shapes) if shapes else None
 
     @property
     def most_tokens(self) -> int | None:

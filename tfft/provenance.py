@@ -16,12 +16,14 @@ from typing import Any
 
 from tfft.config import RunConfig
 from tfft.data.examples import Examples
+from tfft.distribute import Devices
+from tfft.metrics import THRESHOLD
 from tfft.pretrained import Checkpoint
 
 # Packages whose version can change a figure.
 RECORDED_PACKAGES = (
     *("tfft", "tensorflow", "tf-keras", "transformers", "tokenizers", "datasets", "numpy"),
-    *("scikit-learn", "safetensors"),
+    *("scikit-learn", "scipy", "safetensors"),
 )
 
 
@@ -29,16 +31,21 @@ def resolve(
     config: RunConfig, examples: Examples, loader: str, max_length: int, metric: str
 ) -> RunConfig:
     """The config with what was found in the place of what was left open."""
+    form = examples.targets.form
     data = replace(
         config.data,
         source=portable(config.data.source),
         task=examples.task,
         text_column=examples.columns.texts,
-        label_column=examples.columns.label,
+        label_column=examples.columns.labels,
+        label_delimiter=None if form is None else form.delimiter,
         loader=loader,
         max_length=max_length,
     )
-    model = replace(config.model, source=portable(config.model.source))
+    threshold = config.model.threshold
+    if examples.task == "multi_label" and threshold is None:
+        threshold = THRESHOLD
+    model = replace(config.model, source=portable(config.model.source), threshold=threshold)
     return replace(
         config, data=data, model=model, train=replace(config.train, metric_for_best=metric)
     )
@@ -59,7 +66,9 @@ def run_toml(resolved: RunConfig, *, loss: Any, collate_fn: Any) -> str:
     return "".join(given) + resolved.to_toml()
 
 
-def manifest(config: RunConfig, checkpoint: Checkpoint, examples: Examples) -> dict[str, Any]:
+def manifest(
+    config: RunConfig, checkpoint: Checkpoint, examples: Examples, devices: Devices
+) -> dict[str, Any]:
     from tfft.backend import tf
 
     gpus = [
@@ -70,11 +79,11 @@ def manifest(config: RunConfig, checkpoint: Checkpoint, examples: Examples) -> d
         "packages": {name: _version(name) for name in RECORDED_PACKAGES},
         "python": platform.python_version(),
         "device": gpus or f"CPU ({platform.machine()})",
+        "n_replicas": devices.n_replicas,
         "seed": config.train.seed,
         "data": {
             "fingerprint": examples.fingerprint,
-            "n_train": len(examples.train),
-            "n_validation": len(examples.validation),
+            **{f"n_{name}": len(rows) for name, rows in examples.splits.items()},
         },
         "label_names": list(examples.label_names),
         "checkpoint": {"name": checkpoint.name, "sha256": checkpoint.sha256},

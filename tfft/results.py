@@ -7,7 +7,7 @@ json.dumps(result.to_json())            # what metrics.json holds
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,10 @@ class FitResult:
     Attributes:
         validation: `loss`, the metrics and `n_examples`, of the epoch that was kept.
         train: `loss` (of that epoch), `n_examples` (rows an epoch), `n_steps` (of the run),
-            `examples_per_s` (after the first step, without evaluation), `padding_fraction`,
-            `seconds` (of the whole fit, evaluation included).
+            `examples_per_s` (after the first step, without evaluation; None of a single step),
+            `padding_fraction`, `seconds` (of the whole fit, evaluation included).
+        more_validation: the same as `validation` of further splits, by name: of MNLI
+            `validation_mismatched`.
         best_epoch: the epoch whose weights were kept, from 1.
         output: the run's folder.
     """
@@ -61,8 +63,9 @@ class FitResult:
     data: str
     model: str
     validation: Mapping[str, float]
-    train: Mapping[str, float]
+    train: Mapping[str, float | None]
     best_epoch: int
+    more_validation: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     history: tuple[EpochRecord, ...] = ()
     output: Path = field(default_factory=Path)
 
@@ -72,6 +75,7 @@ class FitResult:
             "data": self.data,
             "model": self.model,
             "validation": dict(self.validation),
+            **{name: dict(figures) for name, figures in self.more_validation.items()},
             "train": dict(self.train),
             "best_epoch": self.best_epoch,
         }
@@ -79,13 +83,18 @@ class FitResult:
 
 @dataclass(frozen=True)
 class EvalResult:
-    """One split's figures: `loss`, the metrics and `n_examples`."""
+    """One split's figures: `loss`, the metrics and `n_examples`.
+
+    Attributes:
+        more: the same of further splits, by name: of MNLI `validation_mismatched`.
+    """
 
     task: str
     data: str
     model: str
     split: str
     figures: Mapping[str, float]
+    more: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -93,6 +102,7 @@ class EvalResult:
             "data": self.data,
             "model": self.model,
             self.split: dict(self.figures),
+            **{name: dict(figures) for name, figures in self.more.items()},
         }
 
 
@@ -102,7 +112,8 @@ class PredictResult:
 
     Attributes:
         n_rows: rows written, one an example, in input order.
-        counts: rows by predicted label.
+        counts: rows by predicted label; of several labels a row counts for each, and of
+            regression there are none.
     """
 
     data: str
@@ -121,3 +132,44 @@ class PredictResult:
             "n_rows": self.n_rows,
             "counts": dict(self.counts),
         }
+
+
+@dataclass(frozen=True)
+class PlanResult:
+    """What a fit would do: `tfft fit --dry-run`.
+
+    Attributes:
+        labels: rows by label and split; empty of regression.
+        n_examples: rows by split.
+        constant: the constant guess that the training rows suggest, and its figures on validation.
+        loader_why: why this loader.
+        lengths: tokens of the training texts by quantile, before anything is cut; "1" the longest.
+        n_cut: texts longer than `max_length`, by split.
+        padding_fraction: the part of the training tokens that would be padding.
+        n_steps: of the whole run.
+        memory_bytes: an estimate of what a step needs beside TensorFlow itself.
+    """
+
+    task: str
+    data: str
+    model: str
+    text_columns: tuple[str, ...]
+    label_columns: tuple[str, ...]
+    notes: tuple[str, ...]
+    labels: Mapping[str, Mapping[str, int]]
+    n_examples: Mapping[str, int]
+    constant: Mapping[str, Any]
+    loader: str
+    loader_why: str
+    max_length: int
+    lengths: Mapping[str, int]
+    n_cut: Mapping[str, int]
+    padding_fraction: float
+    n_steps: int
+    epochs: int
+    batch_size: int
+    metric_for_best: str
+    memory_bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)

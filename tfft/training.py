@@ -1,7 +1,7 @@
 """Fits, evaluates and predicts over Splits; builds nothing and prints nothing.
 
-    trained = fit(model, train, validation, losses=losses, config=config.train, ...)
-    scores = evaluate(model, validation, losses=losses)
+    trained = fit(model, train, validation, losses=losses, devices=devices, ...)
+    scores = evaluate(model, validation, losses=losses, devices=devices)
     scores.loss, scores.logits          # one pass gives both
 
 The loss is a mean over examples, never over batches, and every example counts once.
@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,14 +21,13 @@ import numpy as np
 from tfft.backend import tf
 from tfft.config import TrainConfig
 from tfft.data.split import Split
-from tfft.errors import TrainingError, listed
+from tfft.distribute import ONE_DEVICE, Devices
+from tfft.errors import TrainingError, first_line, listed
+from tfft.metrics import Metrics
 from tfft.modeling import ExampleLosses
 from tfft.progress import Progress
 from tfft.results import EpochRecord
 from tfft.tasks import LOWER_IS_BETTER
-
-# (logits, labels) -> the metrics by name.
-Metrics = Callable[[np.ndarray, np.ndarray], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,17 @@ class Scores:
     Attributes:
         loss: mean over its examples.
         logits: float32 [n_examples, n_labels], in the split's order.
-        labels: int64 [n_examples].
+        labels: int64 [n_examples], or as the task has them.
     """
 
     loss: float
     logits: np.ndarray
     labels: np.ndarray
+
+    def figures(self, metrics: Metrics) -> dict[str, float]:
+        """`loss`, the metrics and `n_examples`."""
+        measured = metrics(self.logits, self.labels)
+        return {"loss": self.loss, **measured, "n_examples": len(self.labels)}
 
 
 @dataclass(frozen=True)
@@ -52,14 +57,14 @@ class Trained:
     Attributes:
         best_epoch: from 1.
         n_examples: rows that an epoch really saw.
-        examples_per_s: after the first step, without evaluation; NaN of a single step.
+        examples_per_s: after the first step, without evaluation; None of a single step.
     """
 
     history: tuple[EpochRecord, ...]
     best_epoch: int
     n_examples: int
     n_steps: int
-    examples_per_s: float
+    examples_per_s: float | None
     seconds: float
 
     @property
@@ -73,24 +78,31 @@ def fit(
     validation: Split,
     *,
     losses: ExampleLosses,
+    training_losses: ExampleLosses | None = None,
     metrics: Metrics,
     metric_for_best: str,
     config: TrainConfig,
+    devices: Devices = ONE_DEVICE,
     progress: Progress,
     after_epoch: Callable[[EpochRecord, bool], None] = lambda record, is_best: None,
 ) -> Trained:
     """Trains the compiled `model`, evaluating after each epoch.
 
     Args:
+        losses: what a row costs, in evaluation.
+        training_losses: what it costs in training, where that differs: by weights of classes.
         metric_for_best: a metric's name, or `loss`: the validation figure that ranks the epochs.
         after_epoch: called with each epoch's record and whether it is the best so far; whoever
             wants the weights of an epoch saves them here.
 
     Raises:
-        TrainingError: the loss is no number; names the rows of the batch.
+        TrainingError: the loss is no number, and names the rows of the batch; or the memory is
+            full.
     """
-    train_step = _make_train_step(model, losses, train)
-    score = _make_scorer(model, losses, validation)
+    with devices.scope():
+        model.optimizer.build(model.trainable_variables)
+    train_step = _make_train_step(model, training_losses or losses, train, devices)
+    score = _make_scorer(model, losses, validation, devices)
     history: list[EpochRecord] = []
     best: EpochRecord | None = None
     clock = _Clock()
@@ -103,7 +115,7 @@ def fit(
             epoch=epoch + 1,
             loss=loss,
             validation_loss=scores.loss,
-            learning_rate=float(model.optimizer.learning_rate),
+            learning_rate=float(model.optimizer.learning_rate.numpy()),
             metrics=metrics(scores.logits, scores.labels),
             seconds=time.perf_counter() - started,
         )
@@ -129,23 +141,31 @@ def fit(
 
 
 def evaluate(
-    model: Any, split: Split, *, losses: ExampleLosses, progress: Progress, name: str = "evaluation"
+    model: Any,
+    split: Split,
+    *,
+    losses: ExampleLosses,
+    devices: Devices = ONE_DEVICE,
+    progress: Progress,
+    name: str = "evaluation",
 ) -> Scores:
     """One pass over a labelled split: its loss and its logits."""
-    return _score(_make_scorer(model, losses, split), split, name, progress)
+    return _score(_make_scorer(model, losses, split, devices), split, name, progress)
 
 
-def predict(model: Any, split: Split, *, progress: Progress) -> np.ndarray:
+def predict(
+    model: Any, split: Split, *, progress: Progress, devices: Devices = ONE_DEVICE
+) -> np.ndarray:
     """Logits float32 [n_examples, n_labels], in the split's order; labels, if any, are not read."""
     spec = split.element_spec[0] if isinstance(split.element_spec, tuple) else split.element_spec
 
     def forward(features: Any) -> Any:
         return model(features, training=False).logits
 
-    forward = _as_graph(forward, [_any_shape(spec)])
+    forward = _as_graph(devices.joined(forward), [_any_shape(spec)])
 
     logits = []
-    with progress.steps("prediction", split.n_examples) as step:
+    with _memory(split), progress.steps("prediction", split.n_examples) as step:
         for batch in split.epoch(0):
             features = batch[0] if isinstance(batch, tuple) else batch
             logits.append(forward(features).numpy())
@@ -178,29 +198,62 @@ def _as_graph(function: Callable[..., Any], spec: Any) -> Callable[..., Any]:
     return traced
 
 
-def _make_train_step(model: Any, losses: ExampleLosses, split: Split) -> Callable[..., Any]:
-    def train_step(features: Any, labels: Any) -> Any:
-        """One step: the batch's mean loss, and how many rows it had."""
+def _make_train_step(
+    model: Any, losses: ExampleLosses, split: Split, devices: Devices
+) -> Callable[..., Any]:
+    def on_replica(features: Any, labels: Any, shares: Any) -> Any:
+        """One step over a replica's rows: their part of the global batch's mean loss."""
         with tf.GradientTape() as tape:
             by_row = losses(labels, model(features, training=True).logits)
-            loss = tf.reduce_mean(tf.cast(by_row, tf.float32))
+            loss = tf.reduce_sum(tf.cast(by_row, tf.float32) * shares)
         weights = model.trainable_variables
         gradients = tape.gradient(loss, weights)
+        if devices.n_replicas > 1:
+            # An embedding's gradient comes as slices, of which unlike replicas have unlike numbers.
+            gradients = [None if each is None else tf.convert_to_tensor(each) for each in gradients]
         # A layer that the head doesn't read (a pooler) has no gradient.
         pairs = [pair for pair in zip(gradients, weights, strict=True) if pair[0] is not None]
-        model.optimizer.apply_gradients(pairs)
-        return loss, tf.shape(labels)[0]
+        model.optimizer.apply_gradients(pairs)  # sums the gradients over replicas
+        return loss
+
+    on_replicas = devices.summed(on_replica)
+
+    def train_step(features: Any, labels: Any) -> Any:
+        """One step: the batch's mean loss, and how many rows it had."""
+        n_rows = tf.shape(labels)[0]
+        shares = tf.fill([n_rows], 1.0 / tf.cast(n_rows, tf.float32))
+        return on_replicas(features, labels, shares), n_rows
 
     return _as_graph(train_step, _any_shape(split.element_spec))
 
 
-def _make_scorer(model: Any, losses: ExampleLosses, split: Split) -> Callable[..., Any]:
+def _make_scorer(
+    model: Any, losses: ExampleLosses, split: Split, devices: Devices
+) -> Callable[..., Any]:
     def score(features: Any, labels: Any) -> Any:
         """Each row's loss, and the logits."""
         logits = model(features, training=False).logits
         return tf.cast(losses(labels, logits), tf.float32), logits
 
-    return _as_graph(score, _any_shape(split.element_spec))
+    return _as_graph(devices.joined(score), _any_shape(split.element_spec))
+
+
+@contextmanager
+def _memory(split: Split) -> Iterator[None]:
+    """Says what to try where a step doesn't fit into memory.
+
+    Raises:
+        TrainingError: it doesn't.
+    """
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        batch_size = split.plan.batch_size
+        less = f"--batch-size {batch_size // 2}" if batch_size > 1 else "a smaller model"
+        raise TrainingError(
+            f"out of memory with {batch_size} texts a batch ({first_line(error)[:120]}); try "
+            f"{less}, or a lower --max-length"
+        ) from error
 
 
 class _Clock:
@@ -218,8 +271,8 @@ class _Clock:
         self.n_steps += 1
 
     @property
-    def examples_per_s(self) -> float:
-        return self._n_examples / self._seconds if self._seconds else math.nan
+    def examples_per_s(self) -> float | None:
+        return self._n_examples / self._seconds if self._seconds else None
 
 
 def _train_epoch(
@@ -232,7 +285,7 @@ def _train_epoch(
 ) -> float:
     """One pass; the mean loss over its rows."""
     total, n_seen = 0.0, 0
-    with progress.steps(name, split.n_examples) as show:
+    with _memory(split), progress.steps(name, split.n_examples) as show:
         started = time.perf_counter()
         for step, batch in enumerate(split.epoch(epoch)):
             loss, n_rows = (float(each) for each in train_step(*batch))
@@ -259,7 +312,7 @@ def _not_finite(loss: float, split: Split, epoch: int, step: int) -> str:
 
 def _score(score: Callable[..., Any], split: Split, name: str, progress: Progress) -> Scores:
     losses, logits, labels = [], [], []
-    with progress.steps(name, split.n_examples) as show:
+    with _memory(split), progress.steps(name, split.n_examples) as show:
         for features, targets in split.epoch(0):
             by_row, outputs = score(features, targets)
             losses.append(by_row.numpy())

@@ -8,30 +8,25 @@ from typing import Any
 import click
 
 from tfft.cli.options import config_options, verb
-from tfft.config import DataConfig
-
-# A saved model knows these.
-LEARNED = ("task", "train_split", "validation_split", "limit_train", "limit_validation")
+from tfft.config import DataConfig, evaluate_options
 
 
 @click.command()
 @click.argument("model", metavar="DIR")
-@config_options("data", leave_out=LEARNED, required=("data",))
+@config_options(evaluate_options(), required=("data",))
 @click.option(
     "--split",
     default=DataConfig.validation_split,
     metavar="NAME",
-    help=f"The split to evaluate on.  [{DataConfig.validation_split}]",
-)
-@click.option(
-    "--batch-size", type=click.IntRange(min=1), default=16, metavar="N", help="Rows a step.  [16]"
+    help=f"The split to evaluate on; of MNLI, both validation splits.  "
+    f"[{DataConfig.validation_split}]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @verb
-def evaluate(
-    model: str, options: dict[str, Any], split: str, batch_size: int, as_json: bool
-) -> None:
+def evaluate(model: str, options: dict[str, Any], split: str, as_json: bool) -> None:
     """The metrics of DIR, a run's folder or a checkpoint, on a split that has labels.
+
+    DIR may be a hub id too. Labels are matched by name.
 
     \b
     Example:
@@ -39,13 +34,14 @@ def evaluate(
     """
     from tfft.api import merge_options
 
-    data = merge_options(options).data
+    config = merge_options(options)
     from tfft import runs
     from tfft.cli.show import console_progress, figures_line
 
     with console_progress() as progress:
-        result = runs.evaluate(model, data, split=split, batch_size=batch_size, progress=progress)
+        result = runs.evaluate(model, config, split=split, progress=progress)
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=2, ensure_ascii=False))
     else:
-        click.echo(figures_line(result.split, result.figures))
+        for name, figures in {result.split: result.figures, **result.more}.items():
+            click.echo(figures_line(name, figures))

@@ -1,7 +1,7 @@
 """Flags made from the config's own fields, and what all verbs share.
 
     @click.command()
-    @config_options("data", "model", "train")
+    @config_options(choose_options("data", "model", "train"))
     @verb
     def fit(options, ...): ...
 
@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from tfft.config import About, option_names, options_of
+from tfft.config import About
 from tfft.errors import ConfigError, TfftError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -28,12 +28,9 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 def config_options(
-    *sections: str, leave_out: tuple[str, ...] = (), required: tuple[str, ...] = ()
+    chosen: Mapping[str, About], *, required: tuple[str, ...] = ()
 ) -> Callable[[Function], Function]:
-    """The flags of these sections; those given reach the command as the dict `options`."""
-    names = {place: name for name, place in option_names().items()}
-    abouts = [about for section in sections for about in options_of(section).values()]
-    chosen = {names[about.place]: about for about in abouts if names[about.place] not in leave_out}
+    """The flags of these options; those given reach the command as the dict `options`."""
 
     def decorate(command: Function) -> Function:
         @functools.wraps(command)
@@ -47,7 +44,7 @@ def config_options(
             }
             return command(*args, options=given, **values)
 
-        for name, about in reversed(chosen.items()):
+        for name, about in reversed(list(chosen.items())):
             wrapper = _flag(name, about, required=name in required)(wrapper)
         return wrapper  # type: ignore[return-value]
 

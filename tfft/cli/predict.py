@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from tfft.cli.evaluate import LEARNED
 from tfft.cli.options import config_options, verb
+from tfft.config import predict_options
 
 
 @click.command()
 @click.argument("model", metavar="DIR")
-@config_options("data", leave_out=(*LEARNED, "label_column"), required=("data",))
+@config_options(predict_options(), required=("data",))
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -28,9 +28,6 @@ from tfft.cli.options import config_options, verb
     metavar="NAME",
     help="The split to predict.  [test where there is one, else validation]",
 )
-@click.option(
-    "--batch-size", type=click.IntRange(min=1), default=16, metavar="N", help="Rows a step.  [16]"
-)
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 @verb
@@ -39,13 +36,13 @@ def predict(
     options: dict[str, Any],
     output: Path,
     split: str | None,
-    batch_size: int,
     overwrite: bool,
     as_json: bool,
 ) -> None:
     """Write a prediction for each row of the data, in its order.
 
-    The columns are id, prediction, score, and a probability for each label.
+    The columns are id, prediction, score, and a probability for each label. DIR is a run's folder,
+    a checkpoint, or a hub id.
 
     \b
     Example:
@@ -53,17 +50,16 @@ def predict(
     """
     from tfft.api import merge_options
 
-    data = merge_options(options).data
+    config = merge_options(options)
     from tfft import runs
     from tfft.cli.show import console_progress
 
     with console_progress() as progress:
         result = runs.predict(
             model,
-            data,
+            config,
             output=output,
             split=split,
-            batch_size=batch_size,
             overwrite=overwrite,
             progress=progress,
         )
@@ -71,4 +67,5 @@ def predict(
         click.echo(json.dumps(result.to_json(), indent=2, ensure_ascii=False))
         return
     shares = ", ".join(f"{name} {count:,}" for name, count in result.counts.items())
-    click.echo(f"{result.n_rows:,} rows of {result.split} in {result.output} ({shares})")
+    told = f" ({shares})" if shares else ""
+    click.echo(f"{result.n_rows:,} rows of {result.split} in {result.output}{told}")

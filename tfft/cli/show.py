@@ -15,11 +15,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tfft.errors import listed
 from tfft.progress import Progress, Step, epoch_line
-from tfft.results import EpochRecord
+from tfft.results import EpochRecord, PlanResult
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
+
+# A table of thousands of labels helps nobody.
+MOST_LABELS_SHOWN = 50
 
 
 @contextmanager
@@ -128,3 +133,72 @@ def figures_line(name: str, figures: Mapping[str, float]) -> str:
         f"{each} {value:.4f}" for each, value in figures.items() if each != "n_examples"
     )
     return f"{name}  {told}  ({figures['n_examples']:,} examples)"
+
+
+def show_plan(plan: PlanResult) -> None:
+    """The plan on standard output, as tables."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    facts = Table.grid(padding=(0, 2))
+    for name, told in _plan_facts(plan):
+        facts.add_row(Text(name, style="bold"), Text(told))
+    console.print(facts)
+    if plan.labels:
+        console.print()
+        console.print(_label_table(plan))
+
+
+def _plan_facts(plan: PlanResult) -> Iterator[tuple[str, str]]:
+    yield "data", f"{plan.data}: {_counted(plan.n_examples)}"
+    yield "task", f"{plan.task}, best epoch by {plan.metric_for_best}"
+    yield (
+        "columns",
+        (f"text {' + '.join(plan.text_columns)}, label {listed(plan.label_columns, most=20)}"),
+    )
+    yield "model", plan.model
+    quantiles = {"0.5": "half", "0.9": "90 %", "0.99": "99 %", "1": "all"}
+    told = (f"{quantiles[each]} have at most {length}" for each, length in plan.lengths.items())
+    yield "tokens a text", listed(told)
+    yield "cut", f"texts longer than {plan.max_length} tokens: {_counted(plan.n_cut)}"
+    yield "loader", f"{plan.loader}: {plan.loader_why}"
+    yield "padding", f"{plan.padding_fraction:.1%} of the training tokens"
+    yield "steps", f"{plan.n_steps:,}: {plan.epochs} epochs, {plan.batch_size} texts a step"
+    yield "memory", f"about {plan.memory_bytes / 2**30:.1f} GiB beside TensorFlow's own"
+    yield "a constant guess", _constant_line(plan)
+    for note in plan.notes:
+        if not note.startswith("columns: "):
+            yield "", note
+
+
+def _constant_line(plan: PlanResult) -> str:
+    figures = dict(plan.constant)
+    guess = figures.pop("prediction")
+    if isinstance(guess, float):
+        guess = f"{guess:.4g}"
+    elif isinstance(guess, list):
+        guess = listed(guess)
+    told = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
+    return f"{guess}, always, gets {told}"
+
+
+def _label_table(plan: PlanResult) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2), pad_edge=False)
+    for name in ("id", "label", *plan.n_examples):
+        table.add_column(name, justify="left" if name == "label" else "right")
+    for place, (label, counts) in enumerate(plan.labels.items()):
+        if place == MOST_LABELS_SHOWN:
+            table.add_row("", f"and {len(plan.labels) - place} more")
+            break
+        cells = (f"{counts.get(name, 0):,}" for name in plan.n_examples)
+        table.add_row(str(place), Text(label), *cells)
+    return table
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())

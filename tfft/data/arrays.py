@@ -15,21 +15,8 @@ import numpy as np
 
 from tfft.backend import tf
 from tfft.data.encode import Encoded
-from tfft.data.plan import BatchPlan
-from tfft.data.split import Split, lean_options, padding_fraction
-
-# `auto` takes arrays up to this size ...
-ARRAY_BUDGET_BYTES = 256 * 2**20
-# ... if at most this part of them is padding: more would cost more in arithmetic than batches of
-# Python cost in collating (one of 16 texts: about 2 ms of a step of 100 ms or more on two cores).
-ARRAY_PADDING_LIMIT = 0.3
-
-
-def array_cost(encoded: Encoded) -> tuple[int, float]:
-    """The padded arrays' bytes (int32), and the part of them that would be padding."""
-    n_rows, longest = len(encoded.lengths), int(encoded.lengths.max())
-    n_bytes = n_rows * longest * 4 * len(encoded.features)
-    return n_bytes, padding_fraction(encoded.lengths, np.full(n_rows, longest))
+from tfft.data.plan import BatchPlan, padding_fraction
+from tfft.data.split import Split, lean_options
 
 
 def pad_arrays(
@@ -67,8 +54,7 @@ def from_arrays(
     with tf.device("CPU:0"):
         features: Any = {name: tf.constant(array) for name, array in arrays.items()}
         elements: Any = features
-        if "labels" in encoded.tokens.column_names:
-            labels = np.asarray(encoded.tokens["labels"], dtype=np.int64)
+        if (labels := encoded.labels) is not None:
             elements = (features, tf.constant(labels))
 
     def epoch(number: int) -> Any:

@@ -1,7 +1,7 @@
 """Which columns hold the texts, the label and the id: found by name, then by type, or as named.
 
-    columns = find_columns(dataset, texts=(), label=None)
-    columns.texts, columns.label, columns.id        # ("sentence",), "label", "idx"
+    columns = find_columns(dataset, where="cola, train")
+    columns.texts, columns.labels, columns.id       # ("sentence",), ("label",), "idx"
 
 The names are the ones that public data sets use. Where they leave a doubt, nothing is guessed: the
 error lists the columns and says how to name one.
@@ -45,8 +45,11 @@ TEXT_NAMES = (
 LABEL_NAMES = (
     *("label", "labels", "target", "class", "category", "sentiment", "stars", "rating", "score"),
     *("intent", "topic", "emotion", "verdict", "is_spam", "polarity", "gold_label", "y"),
+    *("similarity", "similarity_score", "classes", "categories", "tags", "topics", "emotions"),
 )
 ID_NAMES = ("id", "idx")
+# What a 0/1 column may hold; -1 is how some sets write that a test row's label is kept back.
+FLAGS = frozenset({"0", "1", "-1", "0.0", "1.0", "-1.0"})
 # Above this many distinct values a column of whole numbers isn't taken for classes.
 MOST_CLASSES = 50
 # Rows looked at to tell a column of texts from one of numbers or of a few words.
@@ -56,8 +59,10 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|nan", re.I
 
 @dataclass(frozen=True)
 class Columns:
+    """Which columns are which; `labels` are several where each is a 0/1 column of its own."""
+
     texts: tuple[str, ...]
-    label: str | None
+    labels: tuple[str, ...]
     id: str | None
 
 
@@ -66,11 +71,11 @@ def find_columns(
     *,
     where: str,
     texts: Sequence[str] = (),
-    label: str | None = None,
+    labels: Sequence[str] = (),
     label_needed: bool = True,
     unusable: Mapping[str, str] | None = None,
 ) -> Columns:
-    """Chooses the columns, by `texts` and `label` where they are named.
+    """Chooses the columns, by `texts` and `labels` where they are named.
 
     Args:
         where: the data and its split, for messages.
@@ -81,12 +86,12 @@ def find_columns(
     """
     names = dataset.column_names
     unusable = unusable or {}
-    check_columns((*texts, *([label] if label else [])), names, where=where, unusable=unusable)
+    check_columns((*texts, *labels), names, where=where, unusable=unusable)
     ids = [name for name in names if name.lower() in ID_NAMES and name not in unusable]
     id_column = ids[0] if ids else None
-    chosen_label = label or _find_label(dataset, names, taken={*texts, id_column})
+    chosen_labels = tuple(labels) or _find_labels(dataset, names, taken={*texts, id_column})
     chosen_texts = tuple(texts) or _find_texts(
-        dataset, [name for name in names if name not in (chosen_label, id_column)], unusable
+        dataset, [name for name in names if name not in (*chosen_labels, id_column)], unusable
     )
     if not 1 <= len(chosen_texts) <= 2:
         found = f"{listed(chosen_texts)} could be" if chosen_texts else "none found"
@@ -94,14 +99,14 @@ def find_columns(
             f"{where}: which column holds the texts? {found} among {listed(names)}; name it with "
             "--text-column (does the file lack a header row?)"
         )
-    if chosen_label is None and label_needed:
+    if not chosen_labels and label_needed:
         raise DataError(
             f"{where}: which column holds the label? Expected one named {listed(LABEL_NAMES[:5])} "
             f"..., found {listed(names)}; name it with --label-column"
         )
-    chosen = (*chosen_texts, *([chosen_label] if chosen_label and label_needed else []))
+    chosen = (*chosen_texts, *(chosen_labels if label_needed else ()))
     check_columns(chosen, names, where=where, unusable=unusable)
-    return Columns(chosen_texts, chosen_label, id_column)
+    return Columns(chosen_texts, chosen_labels, id_column)
 
 
 def check_columns(
@@ -117,24 +122,34 @@ def check_columns(
             raise DataError(f"{where}: column '{name}': {unusable[name]}")
 
 
-def _find_label(dataset: Dataset, names: Sequence[str], taken: set[str | None]) -> str | None:
-    """By the type `ClassLabel`, by name, or as the only other column of a few values."""
+def _find_labels(dataset: Dataset, names: Sequence[str], taken: set[str | None]) -> tuple[str, ...]:
+    """By the type `ClassLabel`, by name, or as the only other columns of a few values."""
     free = [name for name in names if name not in taken]
     class_labels = [name for name in free if hasattr(dataset.features[name], "names")]
     if len(class_labels) == 1:
-        return class_labels[0]
+        return (class_labels[0],)
     lowered = {name.lower(): name for name in reversed(free)}
     for known in LABEL_NAMES:
         if known in lowered:
-            return lowered[known]
+            return (lowered[known],)
     known_texts = {*TEXT_NAMES, *(name for pair in PAIR_NAMES for name in pair)}
-    few = [
-        name
-        for name in free
-        if name.lower() not in known_texts
-        and _n_distinct(dataset, name) in range(2, MOST_CLASSES + 1)
-    ]
-    return few[0] if len(few) == 1 and len(dataset) > 2 * MOST_CLASSES else None
+    others = [name for name in free if name.lower() not in known_texts]
+    flags = [name for name in others if _holds_flags(dataset, name)]
+    if len(flags) > 1:
+        return tuple(flags)
+    few = [name for name in others if _n_distinct(dataset, name) in range(2, MOST_CLASSES + 1)]
+    return (few[0],) if len(few) == 1 and len(dataset) > 2 * MOST_CLASSES else ()
+
+
+def _holds_flags(dataset: Dataset, name: str) -> bool:
+    """Whether it says yes or no of each row: booleans, or 0 and 1 (-1 where nobody knows)."""
+    values = _sample(dataset, name)
+    if pa.types.is_nested(values.type) or pa.types.is_null(values.type):
+        return False
+    if pa.types.is_boolean(values.type):
+        return True
+    distinct = {str(each) for each in pc.unique(values).drop_null().to_pylist()}
+    return bool(distinct) and distinct <= FLAGS
 
 
 def _find_texts(

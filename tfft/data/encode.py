@@ -24,7 +24,10 @@ from datasets import (
     enable_progress_bars,
 )
 
+from tfft.data.targets import from_arrow
 from tfft.errors import DataError
+
+MEASURED_AT_A_TIME = 1000
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Encoded:
 
     Attributes:
         tokens: the tokenizer's columns (lists of int32, special tokens included, not padded) and,
-            where the rows have one, `labels` (int64).
+            where the rows have one, `labels` (as in `data/targets.py`).
         lengths: tokens a row, at most `max_length`: int64 [n_rows].
         n_cut: rows that lost tokens to `max_length`.
         rows: each row's number in the data as it came: int64 [n_rows].
@@ -43,6 +46,13 @@ class Encoded:
     lengths: np.ndarray
     n_cut: int
     rows: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """As in `data/targets.py`; None where the rows have none."""
+        if "labels" not in self.tokens.column_names:
+            return None
+        return from_arrow(self.tokens.select_columns("labels").with_format("arrow")[:]["labels"])
 
     @property
     def features(self) -> list[str]:
@@ -62,7 +72,7 @@ def encode(rows: Dataset, tokenizer: Any, *, max_length: int) -> Encoded:
             f"--max-length {max_length} leaves no room for text: {special} tokens are special ones"
         )
     names = list(tokenizer.model_input_names)
-    labels = {"labels": Value("int64")} if "label" in rows.column_names else {}
+    labels = {"labels": rows.features["label"]} if "label" in rows.column_names else {}
     n_cut = 0
 
     def tokenise(batch: dict[str, Any]) -> dict[str, Any]:
@@ -89,6 +99,16 @@ def encode(rows: Dataset, tokenizer: Any, *, max_length: int) -> Encoded:
         )
     lengths = np.fromiter((len(ids) for ids in tokens["input_ids"]), np.int64, len(tokens))
     return Encoded(tokens, lengths, n_cut, np.asarray(rows["row"]))
+
+
+def token_lengths(rows: Dataset, tokenizer: Any) -> np.ndarray:
+    """Tokens a row with nothing cut, special ones included: int64 [n_rows]."""
+    lengths = []
+    for start in range(0, len(rows), MEASURED_AT_A_TIME):
+        batch = rows[start : start + MEASURED_AT_A_TIME]
+        ids = tokenizer(batch["text"], batch.get("text_pair"), verbose=False)["input_ids"]
+        lengths.append(np.fromiter(map(len, ids), np.int64, len(ids)))
+    return np.concatenate(lengths)
 
 
 @contextmanager

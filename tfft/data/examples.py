@@ -1,11 +1,11 @@
-"""A source's splits -> rows ready to be tokenised: texts, class ids, row numbers.
+"""A source's splits -> rows ready to be tokenised: texts, labels, row numbers.
 
     examples = load_training(config.data, seed=42)
     examples.train          # datasets.Dataset: text, [text_pair], label, id, row
     examples.label_names    # ("0", "1")
     examples.notes          # what was chosen, for the user to read
 
-    rows = load_split(DataConfig(source="new.csv"), "test", label_names=("0", "1"))
+    rows = load_split(DataConfig(source="new.csv"), "test", learned=Learned("single_label", names))
 
 Whatever the columns were called, they have these names from here on.
 """
@@ -13,9 +13,8 @@ Whatever the columns were called, they have these names from here on.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -25,8 +24,17 @@ import pyarrow.compute as pc
 
 from tfft.config import DataConfig
 from tfft.data.columns import Columns, check_columns, find_columns
-from tfft.data.labels import UNLABELLED, find_label_names, to_ids
 from tfft.data.sources import Source, open_source
+from tfft.data.targets import (
+    Targets,
+    align_targets,
+    as_arrow,
+    check_variety,
+    find_targets,
+    find_task,
+    from_arrow,
+    strata,
+)
 from tfft.errors import DataError, listed, nearest
 
 if TYPE_CHECKING:
@@ -35,8 +43,8 @@ if TYPE_CHECKING:
 # The part of train that is held out where the data has no validation split.
 HELD_OUT = 0.1
 TEXT_FIELDS = ("text", "text_pair")
-# What transformers calls a class that nobody named.
-_UNNAMED = re.compile(r"LABEL_\d+")
+# Validation splits that are scored beside another: MNLI's other genres.
+COMPANIONS = {"validation": "validation_mismatched"}
 
 
 @dataclass(frozen=True)
@@ -44,20 +52,53 @@ class Examples:
     """What a fit learns from.
 
     Attributes:
-        train, validation: `text` and, of pairs, `text_pair` (strings), `label` (int64 class id),
-            `id` (the data's own id, else the row number), `row` (in the split as it came, from 0).
+        train, validation: `text` and, of pairs, `text_pair` (strings), `label` (as in
+            `data/targets.py`), `id` (the data's own id, else the row number), `row` (in the split
+            as it came, from 0).
+        more_validation: further splits to score, by name: `validation_mismatched` of MNLI.
         columns: which columns of the data these were.
-        fingerprint: a hash of all rows of both splits.
+        targets: how their labels were read.
+        fingerprint: a hash of all rows of all splits.
     """
 
     train: Dataset
     validation: Dataset
-    task: str
-    label_names: tuple[str, ...]
+    more_validation: Mapping[str, Dataset]
     columns: Columns
+    targets: Targets
     glue_task: str | None
     notes: tuple[str, ...]
     fingerprint: str
+
+    @property
+    def task(self) -> str:
+        return self.targets.task
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        return self.targets.names
+
+    @property
+    def splits(self) -> dict[str, Dataset]:
+        """All of them by name, `train` first."""
+        return {"train": self.train, "validation": self.validation, **self.more_validation}
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a saved model knows of its labels and of the data that it learned from.
+
+    Attributes:
+        label_names: by id.
+        data: names the columns to take where the split has them and the user names none.
+        held_out_seed: where the data is what the model learned from: the seed of that fit, so that
+            `validation` is the part that it held out.
+    """
+
+    task: str
+    label_names: tuple[str, ...]
+    data: DataConfig = field(default_factory=DataConfig)
+    held_out_seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -65,19 +106,18 @@ class SplitRows:
     """One split for evaluation or prediction.
 
     Attributes:
-        rows: columns as in `Examples`; `label` where the split has labels.
+        rows: columns as in `Examples`; `label` where labels were asked for.
         name: the split's name.
     """
 
     rows: Dataset
     name: str
     columns: Columns
-    glue_task: str | None
     notes: tuple[str, ...]
 
 
 def load_training(config: DataConfig, *, seed: int) -> Examples:
-    """Both splits of a fit: columns chosen, rows checked, labels as class ids.
+    """The splits of a fit: columns chosen, rows checked, labels read.
 
     Raises:
         DataError: something in the data is not as needed; says where and what to try.
@@ -89,64 +129,80 @@ def load_training(config: DataConfig, *, seed: int) -> Examples:
         raw_train,
         where=where,
         texts=config.text_column,
-        label=config.label_column,
+        labels=config.label_column,
         unusable=_unusable(source, config.train_split),
     )
-    assert columns.label is not None, "asked for"  # noqa: S101
-    label_names = find_label_names(
-        raw_train, columns.label, where=where, are_classes=config.task != "auto"
+    task = find_task(raw_train, columns.labels, asked=config.task, delimiter=config.label_delimiter)
+    targets = find_targets(
+        raw_train,
+        columns.labels,
+        task=task,
+        where=where,
+        delimiter=config.label_delimiter,
+        are_classes=config.task != "auto",
     )
     standardise = partial(
-        _standardise, columns=columns, label_names=label_names, drop_missing=config.drop_missing
+        _standardise, columns=columns, targets=targets, drop_missing=config.drop_missing
     )
     train, notes = standardise(raw_train, where=where)
-    if len(np.unique(_labels(train))) < 2:
-        raise DataError(f"{where}: all rows have one class; at least 2 are needed")
-    if source.name_of(config.validation_split) in source:
-        where = f"{source.name}, {config.validation_split}"
-        if source.name_of(config.validation_split) == source.name_of(config.train_split):
+    check_variety(targets, labels_of(train), where=where)
+    validation, more_validation = None, {}
+    for name in _validation_splits(source, config.validation_split):
+        where = f"{source.name}, {name}"
+        if source.name_of(name) == source.name_of(config.train_split):
             raise DataError(f"{where}: is the split that is trained on; name two that differ")
-        validation, more_notes = standardise(
-            _split_of(source, config.validation_split),
-            where=where,
-            unusable=_unusable(source, config.validation_split),
+        rows, more_notes = standardise(
+            _split_of(source, name), where=where, unusable=_unusable(source, name)
         )
-    elif config.validation_split == DataConfig.validation_split:
+        notes += more_notes
+        if validation is None:
+            validation = _limit(rows, config.limit_validation, seed=seed)
+        else:
+            more_validation[name] = _limit(rows, config.limit_validation, seed=seed)
+    if validation is None:
         train, validation = hold_out(train, seed=seed)
-        more_notes = [
+        notes.append(
             f"validation: the data has none; {len(validation)} rows of {config.train_split} are "
-            f"held out, a tenth of each class (seed {seed})"
-        ]
-    else:
-        _split_of(source, config.validation_split)
-        raise AssertionError("refused above")
+            f"held out, a tenth{' of each class' * (task == 'single_label')} (seed {seed})"
+        )
+        validation = _limit(validation, config.limit_validation, seed=seed)
     return Examples(
         train=_limit(train, config.limit_train, seed=seed),
-        validation=_limit(validation, config.limit_validation, seed=seed),
-        task="single_label",
-        label_names=label_names,
+        validation=validation,
+        more_validation=more_validation,
         columns=columns,
+        targets=targets,
         glue_task=source.glue_task,
-        notes=(*source.notes, _describe(columns, label_names), *notes, *more_notes),
-        fingerprint=_fingerprint(train, validation),
+        notes=(*source.notes, _describe(columns, targets), *notes),
+        fingerprint=_fingerprint(train, validation, *more_validation.values()),
+    )
+
+
+def in_order_of(examples: Examples, label_names: Sequence[str]) -> Examples:
+    """The same examples with the labels' ids in another order, that of a checkpoint's head."""
+    new_ids = np.array([label_names.index(name) for name in examples.label_names])
+
+    def reorder(rows: Dataset) -> Dataset:
+        values = labels_of(rows)
+        moved = new_ids[values] if values.ndim == 1 else values[:, np.argsort(new_ids)]
+        return _with_labels(rows, moved)
+
+    return replace(
+        examples,
+        train=reorder(examples.train),
+        validation=reorder(examples.validation),
+        more_validation={name: reorder(rows) for name, rows in examples.more_validation.items()},
+        targets=replace(examples.targets, names=tuple(label_names)),
     )
 
 
 def load_split(
-    config: DataConfig,
-    split: str | None,
-    *,
-    label_names: Sequence[str],
-    label_needed: bool,
-    preferred: DataConfig | None = None,
-    held_out_seed: int | None = None,
+    config: DataConfig, split: str | None, *, learned: Learned, label_needed: bool
 ) -> SplitRows:
-    """One split, its labels as ids among `label_names`.
+    """One split, its labels read as those that were learned.
 
     Args:
-        preferred: names the columns to take where the split has them and `config` names none.
         split: its name; None takes `test` where there is one, else `validation`, else the only one.
-        held_out_seed: of a fit on this same data, so that `validation` is the part it held out.
 
     Raises:
         DataError: there is no such split, or it has no labels though they are needed.
@@ -154,7 +210,7 @@ def load_split(
     source = open_source(config.source)
     notes: list[str] = []
     holds_out = split == DataConfig.validation_split and split not in source
-    takes_held_out = holds_out and held_out_seed is not None
+    takes_held_out = holds_out and learned.held_out_seed is not None
     if split is None:
         split = next((each for each in ("test", "validation") if each in source), "train")
     elif takes_held_out:
@@ -165,55 +221,66 @@ def load_split(
         notes.append(f"{source.name}: one file, so all of its rows are taken")
     raw = _split_of(source, split)
     where = f"{source.name}, {split}"
-    preferred = preferred or DataConfig()
-    known_texts = preferred.text_column if set(preferred.text_column) <= {*raw.features} else ()
-    known_label = preferred.label_column if preferred.label_column in raw.features else None
-    columns = find_columns(
-        raw,
-        where=where,
-        texts=config.text_column or known_texts,
-        label=config.label_column or (known_label if label_needed or takes_held_out else None),
-        # Which rows were held out depends on their labels, even where nothing else does.
-        label_needed=label_needed or takes_held_out,
-        unusable=_unusable(source, split),
-    )
-    if not (label_needed or takes_held_out):
-        columns = replace(columns, label=None)
-    if columns.label is not None and all(_UNNAMED.fullmatch(name) for name in label_names):
-        label_names, note = _by_position(raw, columns.label, label_names, where=where)
-        notes.append(note)
+    # Which rows were held out depends on their labels, even where nothing else does.
+    label_needed, label_wanted = label_needed or takes_held_out, label_needed
+    columns = _known_columns(config, learned, source, split, label_needed=label_needed)
+    targets = None
+    if label_needed:
+        targets, note = align_targets(
+            raw,
+            columns.labels,
+            task=learned.task,
+            learned=learned.label_names,
+            where=where,
+            delimiter=config.label_delimiter or learned.data.label_delimiter,
+        )
+        notes += [note] if note else []
     rows, more_notes = _standardise(
-        raw,
-        columns=columns,
-        where=where,
-        drop_missing=config.drop_missing,
-        label_names=label_names,
+        raw, columns=columns, where=where, drop_missing=config.drop_missing, targets=targets
     )
     if takes_held_out:
-        _, rows = hold_out(rows, seed=held_out_seed or 0)
+        _, rows = hold_out(rows, seed=learned.held_out_seed or 0)
         split = DataConfig.validation_split
-        if not label_needed:
-            rows, columns = rows.remove_columns("label"), replace(columns, label=None)
+        if not label_wanted:
+            rows = rows.remove_columns("label")
     return SplitRows(
-        rows=_limit(rows, config.limit_validation, seed=held_out_seed or 0),
+        rows=_limit(rows, config.limit_validation, seed=learned.held_out_seed or 0),
         name=split if not (source.single_file and holds_out) else DataConfig.validation_split,
         columns=columns,
-        glue_task=source.glue_task,
         notes=(*source.notes, *notes, *more_notes),
     )
 
 
-def _by_position(
-    raw: Dataset, column: str, label_names: Sequence[str], *, where: str
-) -> tuple[tuple[str, ...], str]:
-    """The data's own label names, for a checkpoint that was saved without any."""
-    names = find_label_names(raw, column, where=where, are_classes=True)
-    if len(names) != len(label_names):
-        raise DataError(
-            f"{where}: column '{column}' has {len(names)} classes ({listed(names)}), the model "
-            f"{len(label_names)} without names"
-        )
-    return names, f"labels: the model names none; {listed(names)} are taken for its ids in order"
+def validation_splits(config: DataConfig, split: str) -> list[str]:
+    """The splits that are scored where `split` is asked for: of MNLI's two, both."""
+    return _validation_splits(open_source(config.source), split) or [split]
+
+
+def _validation_splits(source: Source, split: str) -> list[str]:
+    """`split` and its companions; none where the data has no `validation` and one is held out."""
+    if source.name_of(split) not in source and split == DataConfig.validation_split:
+        return []
+    companion = COMPANIONS.get(split)
+    return [split, companion] if companion is not None and companion in source else [split]
+
+
+def _known_columns(
+    config: DataConfig, learned: Learned, source: Source, split: str, *, label_needed: bool
+) -> Columns:
+    """As the user names them, else as the model's training had them, else as they are found."""
+    raw = _split_of(source, split)
+    texts, labels = (
+        names if set(names) <= {*raw.features} else ()
+        for names in (learned.data.text_column, learned.data.label_column)
+    )
+    return find_columns(
+        raw,
+        where=f"{source.name}, {split}",
+        texts=config.text_column or texts,
+        labels=config.label_column or labels,
+        label_needed=label_needed,
+        unusable=_unusable(source, split),
+    )
 
 
 def hold_out(rows: Dataset, *, seed: int) -> tuple[Dataset, Dataset]:
@@ -221,30 +288,38 @@ def hold_out(rows: Dataset, *, seed: int) -> tuple[Dataset, Dataset]:
 
     Classes of fewer than ten rows take turns by chance; none gives away its only row.
     """
-    labels = _labels(rows)
+    groups = strata(labels_of(rows))
     generator = np.random.Generator(np.random.PCG64(seed))
-    classes, sizes = np.unique(labels, return_counts=True)
+    classes, sizes = np.unique(groups, return_counts=True)
     n_held = np.floor(sizes * HELD_OUT).astype(int)
-    n_more = max(1, round(len(labels) * HELD_OUT)) - n_held.sum()
+    n_more = max(1, round(len(groups) * HELD_OUT)) - n_held.sum()
     by_remainder = np.lexsort((generator.random(len(classes)), n_held - sizes * HELD_OUT))
     n_held[by_remainder[sizes[by_remainder] > 1][:n_more]] += 1
     if n_held.sum() == 0:
         raise DataError(
-            f"{len(labels)} rows of {len(classes)} classes are too few to hold some out; give a "
+            f"{len(groups)} rows of {len(classes)} classes are too few to hold some out; give a "
             "validation file"
         )
     held = [
-        generator.permutation(np.flatnonzero(labels == label))[:n]
-        for label, n in zip(classes, n_held, strict=True)
+        generator.permutation(np.flatnonzero(groups == group))[:n]
+        for group, n in zip(classes, n_held, strict=True)
     ]
     chosen = np.sort(np.concatenate(held))
-    rest = np.setdiff1d(np.arange(len(labels)), chosen)
+    rest = np.setdiff1d(np.arange(len(groups)), chosen)
     return rows.select(rest), rows.select(chosen)
 
 
-def _labels(rows: Dataset) -> np.ndarray:
-    """Class ids: int64 [n_rows]. `rows["label"]` would make a Python number of each."""
-    return np.asarray(_column(rows, "label"))
+def labels_of(rows: Dataset) -> np.ndarray:
+    """As in `data/targets.py`."""
+    return from_arrow(_column(rows, "label"))
+
+
+def _with_labels(rows: Dataset, values: np.ndarray) -> Dataset:
+    from datasets import Dataset
+
+    table = rows.with_format("arrow")[:]
+    place = table.column_names.index("label")
+    return Dataset(table.set_column(place, "label", as_arrow(values)))
 
 
 def _unusable(source: Source, split: str) -> Mapping[str, str]:
@@ -271,13 +346,13 @@ def _standardise(
     columns: Columns,
     where: str,
     drop_missing: bool,
-    label_names: Sequence[str],
+    targets: Targets | None,
     unusable: Mapping[str, str] | None = None,
 ) -> tuple[Dataset, list[str]]:
     """The columns under their standard names, without the rows that lack a text or a label."""
     from datasets import Dataset
 
-    chosen = (*columns.texts, *([columns.label] if columns.label else []))
+    chosen = (*columns.texts, *(columns.labels if targets is not None else ()))
     check_columns(chosen, raw.column_names, where=where, unusable=unusable or {})
     n_rows = len(raw)
     present = np.ones(n_rows, dtype=bool)
@@ -294,14 +369,15 @@ def _standardise(
                 f"blank: {where}: {len(which)} of {n_rows} texts in '{name}' (rows "
                 f"{listed(which, most=5)}, counted from 0)"
             )
-    if columns.label is not None:
-        labels = standard["label"] = to_ids(raw, columns.label, label_names, where=where)
-        lacking[f"a label in '{columns.label}'"] = np.flatnonzero(labels == UNLABELLED)
-        present &= labels != UNLABELLED
-        if (labels == UNLABELLED).all():
+    if targets is not None:
+        values, is_known = targets.read(raw, where=where)
+        standard["label"] = as_arrow(values)
+        lacking[f"a label in '{listed(columns.labels, most=3)}'"] = np.flatnonzero(~is_known)
+        present &= is_known
+        if not is_known.any():
             raise DataError(
-                f"{where}: no row has a label in '{columns.label}'; such a split can be "
-                "predicted (tfft predict), not learned or scored"
+                f"{where}: no row has a label in '{listed(columns.labels, most=3)}'; such a split "
+                "can be predicted (tfft predict), not learned or scored"
             )
     numbers = np.arange(n_rows)
     has_ids = columns.id in raw.column_names and columns.id not in (unusable or {})
@@ -348,12 +424,9 @@ def _limit(rows: Dataset, limit: int | None, *, seed: int) -> Dataset:
     return rows.shuffle(seed=seed).select(range(limit))
 
 
-def _describe(columns: Columns, label_names: Sequence[str]) -> str:
+def _describe(columns: Columns, targets: Targets) -> str:
     kind = "text pair" if len(columns.texts) == 2 else "text"
-    return (
-        f"columns: {kind} {' + '.join(columns.texts)}, label {columns.label} "
-        f"({len(label_names)} classes: {listed(label_names, most=8)})"
-    )
+    return f"columns: {kind} {' + '.join(columns.texts)}, {targets.describe()}"
 
 
 def _fingerprint(*splits: Dataset) -> str:

@@ -1,4 +1,4 @@
-"""A label column -> class ids and the names they stand for.
+"""One label a row -> class ids and the names they stand for.
 
     names = find_label_names(train, "label")         # ("0", "1"), or the features' own names
     ids = to_ids(validation, "label", names, where="cola, validation")      # int64 [n_rows]
@@ -8,8 +8,8 @@ A row without a label has the id `UNLABELLED`, as GLUE's test splits have.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -49,14 +49,21 @@ def find_label_names(
             f"{where}: column '{column}' has {len(values)} different values in {len(train)} rows "
             f"({listed(values, most=3)}); is it the label? Name another with --label-column"
         )
-    if all(is_number(value) for value in values):
-        if len(values) > MOST_CLASSES and not are_classes:
-            raise DataError(
-                f"{where}: column '{column}' holds {len(values)} different numbers, more than are "
-                f"taken for classes ({MOST_CLASSES}); if they are, say --task single_label"
-            )
-        return tuple(sorted(values, key=lambda value: (float(value), value)))
-    return tuple(sorted(values))
+    if not are_classes and len(values) > MOST_CLASSES and all(map(is_number, values)):
+        raise DataError(
+            f"{where}: column '{column}' holds {len(values)} different numbers, more than are "
+            f"taken for classes ({MOST_CLASSES}); say --task single_label if they are, or "
+            "--task regression"
+        )
+    return in_order(values)
+
+
+def names_in(rows: Dataset, column: str, *, where: str) -> tuple[tuple[str, ...], bool]:
+    """The data's own names, or the values that occur, and whether those are all that there are."""
+    if (own_names := _own_names(rows, column)) is not None:
+        return own_names, True
+    values = pc.unique(_values(rows, column, where=where)).drop_null().to_pylist()
+    return in_order(value for value in values if value != str(UNLABELLED)), False
 
 
 def to_ids(dataset: Dataset, column: str, names: Sequence[str], *, where: str) -> np.ndarray:
@@ -72,13 +79,27 @@ def to_ids(dataset: Dataset, column: str, names: Sequence[str], *, where: str) -
         unlabelled = pc.is_null(values)
     unknown = pc.and_(pc.is_null(ids), pc.invert(pc.fill_null(unlabelled, True)))
     if pc.any(unknown).as_py():
-        strangers = pc.unique(values.filter(unknown)).to_pylist()
         row = pc.index(unknown, pa.scalar(True)).as_py()
-        raise DataError(
-            f"{where}: label {listed(map(repr, strangers), most=5)} (first in row {row}) isn't one "
-            f"that was learned{nearest(strangers[0], names)}; expected {listed(names)}"
-        )
+        refuse_strangers(values.filter(unknown), names, row=row, where=where)
     return np.asarray(pc.fill_null(ids, UNLABELLED)).astype(np.int64)
+
+
+def refuse_strangers(
+    strangers: pa.Array, names: Sequence[str], *, row: int, where: str
+) -> NoReturn:
+    found = pc.unique(strangers).to_pylist()
+    raise DataError(
+        f"{where}: label {listed(map(repr, found), most=5)} (first in row {row}) isn't one that "
+        f"was learned{nearest(found[0], names)}; expected {listed(names)}"
+    )
+
+
+def in_order(values: Iterable[str]) -> tuple[str, ...]:
+    """Numbers as numbers, other names as names."""
+    names = sorted(values)
+    if all(is_number(name) for name in names):
+        names.sort(key=float)
+    return tuple(names)
 
 
 def _own_names(dataset: Dataset, column: str) -> tuple[str, ...] | None:
@@ -129,6 +150,7 @@ def _whole(values: pa.ChunkedArray, column: str, *, where: str) -> pa.ChunkedArr
         row = pc.index(fractions, pa.scalar(True)).as_py()
         raise DataError(
             f"{where}: column '{column}' holds numbers that aren't whole, or too large (row {row}: "
-            f"{values[row].as_py()}); classes are needed: name another with --label-column"
+            f"{values[row].as_py()}); classes are needed: name another with --label-column, or "
+            "say --task regression"
         )
     return values.cast(pa.int64()).cast(pa.string())

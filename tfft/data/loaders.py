@@ -1,37 +1,18 @@
-"""Which loader a split goes through, by name or by what suits the data.
+"""A split through the loader of that name.
 
-loader, why = choose_loader("auto", encoded)
-split = make_split(encoded, tokenizer, plan, loader=loader, model=model)
+split = make_split(encoded, tokenizer, plan, loader="to_tf")
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from tfft.data.arrays import ARRAY_BUDGET_BYTES, ARRAY_PADDING_LIMIT, array_cost, from_arrays
+from tfft.data.arrays import from_arrays
 from tfft.data.encode import Encoded
 from tfft.data.plan import BatchPlan
 from tfft.data.split import Split
 from tfft.data.streams import Collate, from_prepare, from_to_tf
 from tfft.errors import ConfigError
-
-
-def choose_loader(asked: str, encoded: Encoded, *, collates: bool = False) -> tuple[str, str]:
-    """The loader's name, and why, for the user to read.
-
-    Args:
-        collates: a `collate_fn` of the user's own is to be called.
-    """
-    if asked != "auto":
-        return asked, "as asked"
-    if collates:
-        return "to_tf", "a collate_fn is given"
-    n_bytes, padding = array_cost(encoded)
-    size = f"one padded array would take {n_bytes / 2**20:,.1f} MiB, {padding:.0%} of it padding"
-    limits = f"at most {ARRAY_BUDGET_BYTES // 2**20} MiB and {ARRAY_PADDING_LIMIT:.0%}"
-    if n_bytes <= ARRAY_BUDGET_BYTES and padding <= ARRAY_PADDING_LIMIT:
-        return "numpy", f"{size} (numpy takes {limits})"
-    return "to_tf", f"{size} (numpy would take {limits})"
 
 
 def make_split(

@@ -42,3 +42,17 @@ class BatchPlan:
         order = self.order(epoch)
         for start in range(0, self.n_examples, self.batch_size):
             yield order[start : start + self.batch_size]
+
+
+def padding_fraction(lengths: np.ndarray, padded: np.ndarray) -> float:
+    """The part of padded tokens that are padding; `padded` is each row's length with it."""
+    total = int(padded.sum())
+    return 1.0 - float(lengths.sum()) / total if total else 0.0
+
+
+def batch_widths(lengths: np.ndarray, plan: BatchPlan) -> np.ndarray:
+    """Each row's length where its batch is padded to its longest, in the first epoch: int64."""
+    padded = np.zeros_like(lengths)
+    for rows in plan.batches(0):
+        padded[rows] = lengths[rows].max()
+    return padded

@@ -32,9 +32,11 @@ GLUE_TASKS = ("cola", "sst2", "mrpc", "qqp", "stsb", "mnli", "qnli", "rte", "wnl
 GLUE = "nyu-mll/glue"  # where the hub's bare `glue` has moved
 BUILTIN = ("acceptability",)
 # Other names that people give to the split.
-SPLIT_ALIASES = dict.fromkeys(
-    ("dev", "valid", "val", "validation_matched", "dev_matched"), "validation"
-)
+SPLIT_ALIASES = {
+    **dict.fromkeys(("dev", "valid", "val", "validation_matched", "dev_matched"), "validation"),
+    "dev_mismatched": "validation_mismatched",
+    "test_matched": "test",
+}
 SPLITS = ("train", "validation", "test")
 _SHARD = re.compile(r"-\d{5}-of-(?P<n_shards>\d{5})$")
 

@@ -26,7 +26,8 @@ class Split:
 
     Attributes:
         epoch: epoch number -> tf.data.Dataset of (features, labels), or of features alone where
-            there are no labels. Features are a dict of int32 [batch, tokens], labels int64 [batch].
+            there are no labels. Features are a dict of int32 [batch, tokens], labels int64 [batch]
+            (single_label), float32 [batch, n_labels] (multi_label) or [batch] (regression).
         padding_fraction: the part of all tokens that is padding, as measured over one epoch.
         row_numbers: each example's row in the data as it came: int64 [n_examples].
         label_names: the classes by id.
@@ -76,9 +77,3 @@ def lean_options() -> Any:
     options.autotune.enabled = False
     options.deterministic = True
     return options
-
-
-def padding_fraction(lengths: np.ndarray, padded: np.ndarray) -> float:
-    """The part of padded tokens that are padding; `padded` is each row's length with it."""
-    total = int(padded.sum())
-    return 1.0 - float(lengths.sum()) / total if total else 0.0

@@ -20,8 +20,8 @@ from datasets import Dataset
 
 from tfft.backend import tf, transformers
 from tfft.data.encode import Encoded
-from tfft.data.plan import BatchPlan
-from tfft.data.split import Split, lean_options, padding_fraction
+from tfft.data.plan import BatchPlan, batch_widths, padding_fraction
+from tfft.data.split import Split, lean_options
 
 Collate = Callable[[list[dict[str, Any]]], dict[str, Any]]
 
@@ -108,12 +108,13 @@ def _from_stream(
     loader: str,
 ) -> Split:
     first_feature = encoded.features[0]
+    label_type = None if encoded.labels is None else encoded.labels.dtype
 
     def as_contracted(features: Any, *labels: Any) -> Any:
         # A single feature comes bare.
         named = features if isinstance(features, dict) else {first_feature: features}
         cast = {name: tf.cast(each, tf.int32) for name, each in named.items()}
-        return (cast, tf.cast(labels[0], tf.int64)) if labels else cast
+        return (cast, tf.cast(labels[0], label_type)) if labels else cast
 
     def epoch(number: int) -> Any:
         rows = encoded.tokens.select(plan.order(number)) if plan.shuffle else encoded.tokens
@@ -144,10 +145,7 @@ def _padding(
         ]
         measured = np.concatenate(batches)
         return padding_fraction(lengths[measured], np.repeat(widths, [len(b) for b in batches]))
-    padded = np.full_like(lengths, length or 0)
-    if length is None:
-        for rows in plan.batches(0):
-            padded[rows] = lengths[rows].max()
+    padded = batch_widths(lengths, plan) if length is None else np.full_like(lengths, length)
     return padding_fraction(lengths, padded)
 
 

@@ -1,0 +1,135 @@
+"""What a fit would do, found out without training and without TensorFlow.
+
+result = plan(config, progress)
+result.labels, result.lengths, result.memory_bytes      # a PlanResult, as --dry-run prints it
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfft.config import RunConfig
+from tfft.data.choice import array_cost, choose_loader
+from tfft.data.encode import token_lengths
+from tfft.data.examples import labels_of
+from tfft.data.plan import BatchPlan, batch_widths, padding_fraction
+from tfft.metrics import metrics_of
+from tfft.progress import Progress
+from tfft.ready import Prepared, prepare
+from tfft.results import PlanResult
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from tfft.pretrained import Checkpoint
+
+QUANTILES = (0.5, 0.9, 0.99, 1.0)
+# Weights, gradients, and Adam's two moments, float32 each.
+BYTES_A_PARAMETER = 16
+# A layer keeps s*b*h*(34 + 5*a*s/h) bytes for the backward pass where numbers take 2 bytes
+# (Korthikanti et al. 2022, equation 1); float32 takes twice that, and TensorFlow half as much again
+# for what it is just computing.
+BYTES_A_HIDDEN, BYTES_A_SCORE = 34, 5
+FLOAT32, WORKSPACE = 2, 1.5
+
+
+def plan(config: RunConfig, progress: Progress) -> PlanResult:
+    """Reads the data and the checkpoint, measures every text, and adds it up.
+
+    Raises:
+        TfftError: as the fit itself would.
+    """
+    prepared = prepare(config, progress)
+    examples, longest = prepared.examples, prepared.max_length
+    progress.stage("measuring the texts")
+    whole = {
+        name: token_lengths(rows, prepared.tokenizer) for name, rows in examples.splits.items()
+    }
+    cut = {name: np.minimum(lengths, longest) for name, lengths in whole.items()}
+    n_features = len(prepared.tokenizer.model_input_names)
+    loader, why = choose_loader(config.data.loader, cut["train"], n_features)
+    batches = BatchPlan(len(cut["train"]), config.train.batch_size, config.train.seed, shuffle=True)
+    if loader == "numpy":
+        n_bytes, padding = array_cost(cut["train"], n_features)
+        widest = int(cut["train"].max())
+    else:
+        widths = batch_widths(cut["train"], batches)
+        n_bytes, padding, widest = 0, padding_fraction(cut["train"], widths), int(widths.max())
+    return PlanResult(
+        task=examples.task,
+        data=config.data.source,
+        model=config.model.source,
+        text_columns=examples.columns.texts,
+        label_columns=examples.columns.labels,
+        notes=examples.notes,
+        labels=_label_counts(prepared),
+        n_examples={name: len(rows) for name, rows in examples.splits.items()},
+        constant=_constant(config, prepared),
+        loader=loader,
+        loader_why=why,
+        max_length=longest,
+        lengths={
+            f"{quantile:g}": int(np.quantile(whole["train"], quantile, method="inverted_cdf"))
+            for quantile in QUANTILES
+        },
+        n_cut={name: int((lengths > longest).sum()) for name, lengths in whole.items()},
+        padding_fraction=padding,
+        n_steps=batches.n_steps * config.train.epochs,
+        epochs=config.train.epochs,
+        batch_size=config.train.batch_size,
+        metric_for_best=prepared.metric,
+        memory_bytes=n_bytes + _memory(prepared.checkpoint, config.train.batch_size, widest),
+    )
+
+
+def _label_counts(prepared: Prepared) -> dict[str, dict[str, int]]:
+    """Rows by label and split; of regression nothing is counted."""
+    if prepared.task.name == "regression":
+        return {}
+    counted = {name: _counts(rows) for name, rows in prepared.examples.splits.items()}
+    return {
+        label: {name: int(counts[place]) for name, counts in counted.items() if place < len(counts)}
+        for place, label in enumerate(prepared.examples.label_names)
+    }
+
+
+def _counts(rows: Dataset) -> np.ndarray:
+    labels = labels_of(rows)
+    return labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels)
+
+
+def _constant(config: RunConfig, prepared: Prepared) -> dict[str, Any]:
+    """What the best constant guess, learned from train, gets on validation."""
+    train, labels = (
+        labels_of(rows) for rows in (prepared.examples.train, prepared.examples.validation)
+    )
+    names = prepared.examples.label_names
+    if prepared.task.name == "regression":
+        guess: Any = float(train.mean())
+        logits = np.full((len(labels), 1), guess)
+    elif prepared.task.name == "multi_label":
+        shares = train.mean(axis=0)
+        # Each label by itself where most rows have it; else the commonest, which is worth more.
+        given = shares > 0.5 if (shares > 0.5).any() else shares == shares.max()
+        guess = [name for name, each in zip(names, given, strict=True) if each]
+        logits = np.tile(np.where(given, 9.0, -9.0), (len(labels), 1))
+    else:
+        place = int(np.bincount(train, minlength=len(names)).argmax())
+        guess = names[place]
+        logits = np.tile(np.eye(len(names))[place], (len(labels), 1))
+    figures = metrics_of(prepared.task.name, threshold=config.model.threshold)(logits, labels)
+    return {"prediction": guess, **figures}
+
+
+def _memory(checkpoint: Checkpoint, batch_size: int, n_tokens: int) -> int:
+    """Bytes of a step: the model with its optimizer, and what its layers keep of a full batch."""
+    config = checkpoint.config
+    layers, heads, hidden = (
+        getattr(config, name)
+        for name in ("num_hidden_layers", "num_attention_heads", "hidden_size")
+    )
+    parameters = checkpoint.n_parameters or 0
+    kept = n_tokens * batch_size * (BYTES_A_HIDDEN * hidden + BYTES_A_SCORE * heads * n_tokens)
+    return int(BYTES_A_PARAMETER * parameters + FLOAT32 * WORKSPACE * layers * kept)

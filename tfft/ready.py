@@ -1,0 +1,138 @@
+"""All of a fit that can be known without TensorFlow: its rows, its checkpoint, its tokens.
+
+    prepared = prepare(config, progress)
+    prepared.examples, prepared.checkpoint, prepared.max_length
+    encoded = tokenise(prepared, progress)      # {"train": Encoded, "validation": Encoded}
+
+What is wrong with the data or the checkpoint is told here, before anything heavy wakes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tfft.config import RunConfig, check_for_task
+from tfft.errors import ConfigError, listed
+from tfft.progress import Progress
+from tfft.tasks import TASKS, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tfft.data.encode import Encoded
+    from tfft.data.examples import Examples
+    from tfft.pretrained import Checkpoint
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a fit starts from.
+
+    Attributes:
+        max_length: tokens a text may have, special ones included.
+        metric: the validation figure that chooses the epoch to keep.
+        class_weights: float32 [n_labels], or None where all weigh the same.
+    """
+
+    examples: Examples
+    checkpoint: Checkpoint
+    tokenizer: Any
+    max_length: int
+    metric: str
+    class_weights: np.ndarray | None
+
+    @property
+    def task(self) -> Task:
+        return TASKS[self.examples.task]
+
+
+def prepare(config: RunConfig, progress: Progress) -> Prepared:
+    """Reads and checks the data, then the checkpoint.
+
+    Raises:
+        TfftError: says what was expected, what came and what to try.
+    """
+    progress.stage("reading the data")
+    from tfft.data.class_weights import class_weights
+    from tfft.data.examples import labels_of, load_training
+
+    examples = load_training(config.data, seed=config.train.seed)
+    check_for_task(examples.task, config.as_options())
+    metric = _metric_for_best(config, examples)
+
+    progress.stage("reading the checkpoint")
+    from tfft.pretrained import load_tokenizer, longest_tokens, open_checkpoint
+
+    checkpoint = open_checkpoint(config.model.source, TASKS[examples.task])
+    tokenizer = load_tokenizer(checkpoint)
+    max_length = longest_tokens(checkpoint, tokenizer, config.data.max_length)
+    if not config.model.reset_head:
+        examples = _in_the_head_s_order(examples, checkpoint)
+    for note in examples.notes:
+        progress.note(note)
+    weights = None
+    if config.train.class_weight is not None:
+        names = examples.label_names
+        weights = class_weights(config.train.class_weight, labels_of(examples.train), names)
+        told = (f"{name} {weight:.3g}" for name, weight in zip(names, weights, strict=True))
+        progress.note(f"class weights: {listed(told)}")
+    return Prepared(examples, checkpoint, tokenizer, max_length, metric, weights)
+
+
+def tokenise(prepared: Prepared, progress: Progress) -> dict[str, Encoded]:
+    """Each split in tokens, `train` first."""
+    progress.stage("tokenising")
+    from tfft.data.encode import encode
+
+    encoded = {
+        name: encode(rows, prepared.tokenizer, max_length=prepared.max_length)
+        for name, rows in prepared.examples.splits.items()
+    }
+    for note in length_notes(encoded, prepared.max_length):
+        progress.note(note)
+    return encoded
+
+
+def length_notes(encoded: Mapping[str, Encoded], max_length: int) -> list[str]:
+    return [
+        f"lengths: {each.n_cut:,} of {len(each.lengths):,} {name} texts are longer than "
+        f"{max_length} tokens and were cut"
+        for name, each in encoded.items()
+        if each.n_cut
+    ]
+
+
+def _metric_for_best(config: RunConfig, examples: Examples) -> str:
+    task = TASKS[examples.task]
+    metric = config.train.metric_for_best or task.default_metric(examples.glue_task)
+    missing = "f1" if len(examples.label_names) > 2 else "f1_macro"
+    if examples.task == "single_label" and metric == missing:
+        reported = [name for name in task.metrics if name != missing]
+        raise ConfigError(
+            f"metric_for_best {metric} is not reported with {len(examples.label_names)} labels; "
+            f"there are loss, {listed(reported)}",
+            options=["train.metric_for_best"],
+        )
+    return metric
+
+
+def _in_the_head_s_order(examples: Examples, checkpoint: Checkpoint) -> Examples:
+    """A trained head knows its labels by their places: the data follows it."""
+    from dataclasses import replace
+
+    from tfft.data.alignment import same_labels
+    from tfft.data.examples import in_order_of
+
+    learned = checkpoint.label_names
+    if examples.task == "regression" or not same_labels(examples.label_names, learned):
+        return examples
+    if not checkpoint.has_head(TASKS[examples.task]):
+        return examples
+    note = (
+        f"labels: in the order of the checkpoint's head ({listed(learned)}); the data has "
+        f"{listed(examples.label_names)}"
+    )
+    ordered = in_order_of(examples, learned)
+    return replace(ordered, notes=(*ordered.notes, note))
