@@ -15,7 +15,13 @@ PACKAGE = Path(tfft.__file__).parent
 LAYERS = (
     {"errors", "tasks"},
     {"config", "results", "metrics"},
-    {"progress", "backend", "folders"},
+    {"progress", "backend", "folders", "minilm"},
+    {"doctor.findings"},
+    {"doctor.packages"},
+    {"doctor.probe"},
+    {"doctor.machine"},
+    {"doctor.environment"},
+    {"doctor"},
     {"data.files", "data.columns", "data.labels", "data.sources", "data.examples", "data.plan"},
     {"pretrained", "data.encode"},
     {"data.split", "data.arrays", "data.streams", "data.loaders"},
@@ -27,7 +33,17 @@ LAYERS = (
     {"cli"},
 )
 # Importing these must cost no TensorFlow: they answer --help, usage errors and missing files.
-LIGHT = ("cli", "config", "errors", "results", "api", "runs", "data.sources", "data.examples")
+LIGHT = (
+    "cli",
+    "config",
+    "errors",
+    "results",
+    "api",
+    "runs",
+    "data.sources",
+    "data.examples",
+    "doctor",
+)
 
 
 def modules() -> dict[str, Path]:

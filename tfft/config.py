@@ -21,8 +21,6 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-import tomlkit
-
 from tfft.errors import ConfigError, listed, nearest
 from tfft.tasks import METRIC_NAMES, TASKS
 
@@ -173,6 +171,8 @@ class RunConfig:
         )
 
     def to_toml(self) -> str:
+        import tomlkit  # here: `tfft doctor` has to start without it
+
         document = tomlkit.document()
         document.add(tomlkit.comment("The run's resolved config. This does the same run again:"))
         document.add(tomlkit.comment("    tfft fit --config run.toml"))
