@@ -201,6 +201,11 @@ BITES: dict[str, tuple[dict[str, str], str, str | None]] = {
         "warning",
         "export no_proxy=.corp,10.0.0.0/8,127.0.0.1,localhost",
     ),
+    "a port that requests passes over": (
+        {"http_proxy": "http://p:1", "no_proxy": "127.0.0.1:8500"},
+        "warning",
+        "export no_proxy=127.0.0.1:8500,127.0.0.1,localhost",
+    ),
     "a socks proxy": (
         {"ALL_PROXY": "socks5://p:1", "NO_PROXY": "127.0.0.1"},
         "warning",
@@ -238,7 +243,7 @@ HARMLESS: tuple[dict[str, str], ...] = (
     {"http_proxy": ""},
     {"HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "1"},
     {"TF_FORCE_GPU_ALLOW_GROWTH": "true"},
-    {"REQUESTS_CA_BUNDLE": os.devnull},
+    {"REQUESTS_CA_BUNDLE": os.devnull, "CURL_CA_BUNDLE": "/no/such.pem"},
 )
 
 

@@ -123,11 +123,11 @@ def _proxies(environ: Mapping[str, str], module: ModuleFinder) -> Iterator[Findi
 
 
 def _is_exempt(host: str, exempt: str) -> bool:
-    """As requests reads no_proxy: a host, with a port or without, a range, or `*` for all."""
+    """As requests reads no_proxy: an address (none with a port), a range, or `*` for all."""
     if exempt.strip() == "*":
         return True
     for each in exempt.replace(" ", "").split(","):
-        if each.split(":")[0] == host:
+        if each == host:
             return True
         try:
             if "/" in each and ip_address(host) in ip_network(each, strict=False):
@@ -142,7 +142,9 @@ def _downloads(environ: Mapping[str, str], module: ModuleFinder) -> Iterator[Fin
     if environ.get(fast, "").upper() in TRUE and module("hf_transfer") is None:
         told = "set without hf_transfer: downloads from the hub fail"
         yield _finding(fast, "warning", told, "pip install hf_transfer")
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        if environ.get(name) and not Path(environ[name]).exists():
+    # requests reads the second where the first is empty.
+    bundles = [name for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if environ.get(name)]
+    for name in bundles[:1]:
+        if not Path(environ[name]).exists():
             told = f"{environ[name]} doesn't exist: nothing can be fetched"
             yield _finding(name, "warning", told, f"unset {name}")
