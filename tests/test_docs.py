@@ -32,7 +32,7 @@ def commands(page: Path) -> list[str]:
 @pytest.fixture
 def reader(tiny: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with what the pages speak of; a tiny checkpoint stands in for MiniLM."""
-    monkeypatch.setattr("tfft.pretrained._minilm_folder", lambda: tiny)
+    monkeypatch.setattr("tfft.pretrained.minilm_folder", lambda: tiny)
     monkeypatch.chdir(tmp_path)
     rows = [sentence(number) for number in range(40)]
     table = {

