@@ -16,6 +16,7 @@ LAYERS = (
     {"errors", "tasks"},
     {"config", "results", "metrics"},
     {"progress", "backend", "folders"},
+    {"transfers", "hub"},
     {"data.files", "data.columns", "data.labels", "data.sources", "data.examples", "data.plan"},
     {"pretrained", "data.encode"},
     {"data.split", "data.arrays", "data.streams", "data.loaders"},
@@ -27,7 +28,17 @@ LAYERS = (
     {"cli"},
 )
 # Importing these must cost no TensorFlow: they answer --help, usage errors and missing files.
-LIGHT = ("cli", "config", "errors", "results", "api", "runs", "data.sources", "data.examples")
+LIGHT = (
+    "cli",
+    "config",
+    "errors",
+    "results",
+    "api",
+    "runs",
+    "hub",
+    "data.sources",
+    "data.examples",
+)
 
 
 def modules() -> dict[str, Path]:

@@ -1,0 +1,417 @@
+"""Models and data sets by id, from the hub or from the cache of what came before.
+
+    fetch_model("org/name@refs/pr/1")                       # the folder in the cache
+    load_data("glue/cola", "nyu-mll/glue", "cola", None)    # datasets.DatasetDict
+
+`HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME` and `HF_HUB_OFFLINE` count as everywhere. A revision is looked
+up once, and all that follows is of that commit: what lies in the cache of another one is never
+taken for it. A hub that can't be reached, or fails, is no obstacle where the cache has it all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from tfft import progress
+from tfft.errors import DataError, ModelError, first_line, listed, nearest
+from tfft.transfers import WAITS_S, GaveUpError, UnreachableError, patient
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
+TF_WEIGHTS = ("tf_model.h5", "tf_model.h5.index.json")
+PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "pytorch_model.pt")
+# What is fetched of a model beside its weights: never a pickle, never code.
+SMALL_FILES = ("*.json", "*.txt", "*.model", "*.tiktoken")
+README = "README.md"
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a message has to say of it.
+
+    Attributes:
+        name: what the user gave.
+        hint: ` (did you mean '...'?)`, of the paths here.
+    """
+
+    name: str
+    repository: str
+    revision: str | None
+    repo_type: str
+    hint: str
+
+    @property
+    def what(self) -> str:
+        return "data set" if self.repo_type == "dataset" else "model"
+
+    def lost(self, why: str) -> str:
+        return f"{self.name}: no such path{self.hint}, and {why}"
+
+    def refused(self, why: str) -> str:
+        return f"{self.name}: {why}"
+
+
+def fetch_model(source: str, *, hint: str = "") -> Path:
+    """The folder in the cache with the files of `org/name@revision`.
+
+    Raises:
+        ModelError: it can't be had; says why.
+    """
+    repository, _, revision = source.partition("@")
+    asked = _Asked(source, repository, revision or None, "model", hint)
+    try:
+        if _is_offline():
+            return _cached_model(asked, None)
+        try:
+            with patient(source):
+                return _fetch_model(asked)
+        except (UnreachableError, GaveUpError) as error:
+            return _cached_model(asked, error)
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(_line(asked, error)) from error
+
+
+def load_data(
+    name: str, repository: str, config: str | None, revision: str | None, *, hint: str = ""
+) -> DatasetDict:
+    """The splits of a data set.
+
+    Raises:
+        DataError: it can't be had; says why.
+    """
+    asked = _Asked(name, repository, revision, "dataset", hint)
+    try:
+        if _is_offline():
+            return _cached_data(asked, config, None)
+        try:
+            with patient(name):
+                return _load_data(asked, config)
+        except Exception as error:
+            # `datasets` wraps what happens while it prepares the splits.
+            failure = _find(error, UnreachableError) or _find(error, GaveUpError)
+            if failure is None:
+                raise
+            return _cached_data(asked, config, failure)
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(_line(asked, error, config=config)) from error
+
+
+def _fetch_model(asked: _Asked) -> Path:
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    info = api.model_info(asked.repository, revision=asked.revision)
+    names = [each.rfilename for each in info.siblings or []]
+    if "config.json" not in names:
+        raise ModelError(
+            asked.refused(f"not a checkpoint: no config.json, only {listed(names) or 'nothing'}")
+        )
+    weights = _weight_files(names)
+    if not weights and (pickles := [each for each in PICKLES if each in names]):
+        raise ModelError(
+            asked.refused(
+                f"the weights are a pickle ({pickles[0]}), which can run any code when it is "
+                "read; its page may have a pull request with safetensors, "
+                f"{asked.repository}@refs/pr/NUMBER"
+            )
+        )
+    # By its name the first time: the cache then knows offline which commit the name stood for.
+    first = api.hf_hub_download(asked.repository, "config.json", revision=asked.revision)
+    # One after the other, and here: a thread of a pool doesn't hear Ctrl-C.
+    for each in [*_small_files(names), *weights]:
+        api.hf_hub_download(asked.repository, each, revision=info.sha)
+    return Path(first).parent
+
+
+def _weight_files(names: Sequence[str]) -> list[str]:
+    """The files of one format, safetensors where there is a choice."""
+    for single, index in (SAFETENSORS, TF_WEIGHTS):
+        if single in names:
+            return [single]
+        if index in names:
+            stem, _, suffix = single.partition(".")
+            shard = re.compile(rf"{stem}-\d+-of-\d+\.{suffix}")
+            return [index, *(each for each in names if shard.fullmatch(each))]
+    return []
+
+
+def _small_files(names: Sequence[str]) -> list[str]:
+    return [
+        each
+        for each in names
+        if "/" not in each
+        and any(fnmatch(each, pattern) for pattern in SMALL_FILES)
+        and not each.endswith(".index.json")
+    ]
+
+
+def _cached_model(asked: _Asked, failure: Exception | None) -> Path:
+    folder = _cached_folder(asked)
+    if folder is None or not _is_whole(folder):
+        raise ModelError(_line(asked, failure))
+    _tell_cached(asked, failure)
+    return folder
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a model's files are all here, and not only those that came before a break."""
+    if not (folder / "config.json").exists():
+        return False
+    for single, index in (SAFETENSORS, TF_WEIGHTS):
+        if (folder / single).exists():
+            return True
+        if (folder / index).exists():
+            shards = set(json.loads((folder / index).read_text())["weight_map"].values())
+            return all((folder / each).exists() for each in shards)
+    return False
+
+
+def _load_data(asked: _Asked, config: str | None) -> DatasetDict:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import EntryNotFoundError
+
+    api = HfApi()
+    info = api.dataset_info(asked.repository, revision=asked.revision)
+    names = [each.rfilename for each in info.siblings or []]
+    if f"{asked.repository.rpartition('/')[2]}.py" in names:
+        raise DataError(
+            asked.refused(
+                "it needs a script of its own to be read, and such code isn't run; try "
+                f"{asked.repository}@refs/convert/parquet, or files that you downloaded"
+            )
+        )
+    with suppress(EntryNotFoundError):
+        # For the cache, as with a model: which commit the revision stands for.
+        api.hf_hub_download(asked.repository, README, repo_type="dataset", revision=asked.revision)
+    return _prepare(asked.repository, config, info.sha)
+
+
+def _prepare(repository: str, config: str | None, sha: str | None) -> DatasetDict:
+    import datasets
+    from datasets import load_dataset_builder
+
+    # huggingface_hub forgives a slash at the end of HF_ENDPOINT, `datasets` doesn't.
+    datasets.config.HF_ENDPOINT = datasets.config.HF_ENDPOINT.rstrip("/")
+    # Without the prefix a local folder of this name would be taken for it.
+    url = f"hf://datasets/{repository}"
+    builder = load_dataset_builder(url, config, revision=sha)
+    if builder.hash != sha:
+        # Something failed, and it fell back on another commit from the cache; without one it tells.
+        with TemporaryDirectory() as empty:
+            load_dataset_builder(url, config, revision=sha, cache_dir=empty)
+        builder = load_dataset_builder(url, config, revision=sha)
+    builder.download_and_prepare()
+    return builder.as_dataset()
+
+
+def _cached_data(asked: _Asked, config: str | None, failure: Exception | None) -> DatasetDict:
+    from datasets.packaged_modules.cache.cache import Cache
+
+    snapshot = _cached_folder(asked)
+    prepared = {} if snapshot is None else _prepared(asked.repository, snapshot.name)
+    if snapshot is not None and config is None:
+        config = _default_config(snapshot / README, list(prepared))
+        if config is None and len(prepared) > 1:
+            raise DataError(_name_a_config(asked, list(prepared)))
+    if config not in prepared:
+        raise DataError(_line(asked, failure, config=config))
+    folder = prepared[config]
+    _tell_cached(asked, failure)
+    builder = Cache(
+        repo_id=asked.repository,
+        dataset_name=asked.repository.rpartition("/")[2],
+        config_name=config,
+        version=folder.parent.name,
+        hash=folder.name,
+    )
+    return builder.as_dataset()
+
+
+def _prepared(repository: str, sha: str) -> dict[str, Path]:
+    """By config, the folders that `datasets` made of this very commit."""
+    from datasets import config
+    from datasets.naming import camelcase_to_snakecase
+
+    owner, slash, name = repository.rpartition("/")
+    folder = f"{owner}___{camelcase_to_snakecase(name)}" if slash else camelcase_to_snakecase(name)
+    root = Path(config.HF_DATASETS_CACHE).expanduser() / folder
+    return {
+        each.parent.parent.name: each
+        for each in sorted(root.glob(f"*/*/{sha}"))
+        if (each / "dataset_info.json").exists()
+    }
+
+
+def _default_config(readme: Path, prepared: Sequence[str]) -> str | None:
+    """The config that is meant where none is named."""
+    from huggingface_hub import DatasetCard
+
+    configs: list[dict[str, Any]] = []
+    if readme.exists():
+        configs = DatasetCard.load(readme).data.to_dict().get("configs") or []
+    if not configs:
+        return prepared[0] if len(prepared) == 1 else None
+    for each in configs:
+        if len(configs) == 1 or each["config_name"] == "default" or each.get("default"):
+            return str(each["config_name"])
+    return None
+
+
+def _cached_folder(asked: _Asked) -> Path | None:
+    """Where the cache has files of this revision."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(
+            HfApi().snapshot_download(
+                asked.repository,
+                repo_type=asked.repo_type,
+                revision=asked.revision,
+                local_files_only=True,
+            )
+        )
+    except LocalEntryNotFoundError:
+        return None
+
+
+def _tell_cached(asked: _Asked, failure: Exception | None) -> None:
+    why = "HF_HUB_OFFLINE is set" if failure is None else f"the hub at {_host()}: {failure}"
+    progress.current().note(f"{asked.name}: read from the cache, unchecked for news ({why})")
+
+
+def _is_offline() -> bool:
+    from huggingface_hub import constants
+
+    return constants.HF_HUB_OFFLINE
+
+
+def _host() -> str:
+    """The hub's address as it may be shown: without a password."""
+    from huggingface_hub import constants
+
+    parts = urlsplit(constants.ENDPOINT)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{host} (HF_ENDPOINT)" if os.environ.get("HF_ENDPOINT") else host
+
+
+def _line(asked: _Asked, error: Exception | None, *, config: str | None = None) -> str:
+    """The one line for what went wrong, which must never show the token."""
+    from huggingface_hub import get_token
+
+    line = _explain(asked, error, config)
+    token = get_token()
+    return line.replace(token, "***") if token else line
+
+
+def _explain(asked: _Asked, error: Exception | None, config: str | None) -> str:
+    from datasets.data_files import EmptyDatasetError
+    from datasets.exceptions import DataFilesNotFoundError
+    from huggingface_hub import errors
+
+    needs_none = (
+        "builtin/acceptability and local files need no hub"
+        if asked.repo_type == "dataset"
+        else "builtin/minilm and local folders need no hub"
+    )
+    if error is None:
+        at = f" at {asked.revision}" if asked.revision else ""
+        part = f", config {config}" if config else ""
+        return asked.lost(
+            f"the cache doesn't have {asked.repository}{part}{at} whole, while HF_HUB_OFFLINE is "
+            f"set; unset it to fetch it once; {needs_none}"
+        )
+    if found := _find(error, UnreachableError):
+        return asked.lost(f"the hub can't be reached at {_host()}: {found}; {needs_none}")
+    if found := _find(error, GaveUpError):
+        return asked.refused(_gave_up(found))
+    if _find(error, errors.GatedRepoError):
+        return asked.refused(
+            f"a gated {asked.what}: accept its terms on its page on the hub, then set HF_TOKEN to "
+            "a token of that account"
+        )
+    if _find(error, errors.RevisionNotFoundError):
+        return asked.refused(f"{asked.repository} has no revision '{asked.revision}'")
+    if _find(error, errors.RepositoryNotFoundError):
+        return asked.lost(f"the hub has no such {asked.what}, or it is private: {_token_advice()}")
+    if _find(error, errors.HFValidationError):
+        return asked.lost("not a hub's id (org/name@revision)")
+    if found := _find(error, errors.HfHubHTTPError):
+        return asked.refused(_answered(found))
+    if isinstance(error, EmptyDatasetError | DataFilesNotFoundError):
+        return asked.refused(
+            f"{asked.repository} has no files that can be read as data (csv, json, parquet, text)"
+        )
+    if available := re.search(
+        r"(missing|not found).*vailable( configs)?: \[(.*?)\]", str(error), re.S
+    ):
+        configs = re.findall(r"'([^']+)'", available[3])
+        if available[1] == "missing":
+            return _name_a_config(asked, configs)
+        return asked.refused(
+            f"no config '{config}'{nearest(config or '', configs)}; there are {listed(configs)}"
+        )
+    *_, cause = _chain(error)
+    return asked.refused(
+        f"the hub's {asked.what} can't be read: {type(cause).__name__}: {first_line(cause)}"
+    )
+
+
+def _name_a_config(asked: _Asked, configs: Sequence[str]) -> str:
+    return asked.refused(f"name a config, {asked.repository}:NAME, one of {listed(configs)}")
+
+
+def _gave_up(error: GaveUpError) -> str:
+    if error.wait_s is not None:
+        return (
+            f"{error}, too many requests, and wants to be left alone for {error.wait_s:.0f} s; "
+            "try then, or set HF_TOKEN, which may ask for more"
+        )
+    times = f"{len(WAITS_S) + 1} times"
+    if error.status is not None:
+        return f"{error}, {times} in a row; try again later"
+    return f"{error}, {times} in a row; what came is kept, the same command goes on from there"
+
+
+def _answered(error: Any) -> str:
+    status = error.response.status_code
+    told = error.response.headers.get("X-Error-Message") or error.response.reason
+    if status == 401:
+        return f"the hub refuses the token ({told}); {_token_advice()}"
+    return f"the hub answers {status}: {told:.200}"
+
+
+def _token_advice() -> str:
+    from huggingface_hub import get_token
+
+    if get_token() is None:
+        return "set HF_TOKEN"
+    where = "HF_TOKEN" if os.environ.get("HF_TOKEN") else "the token of `hf auth login`"
+    return f"check {where}, that it is whole and may read it"
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _find(error: Exception, kind: type[Any]) -> Any:
+    """What `error` came of, if it is of this kind; `datasets` wraps some and raises others anew."""
+    return next((each for each in _chain(error) if isinstance(each, kind)), None)
