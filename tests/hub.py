@@ -91,7 +91,9 @@ class Fault:
     status: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
     cut_after: int | None = None  # bytes of the body, then the connection drops
-    delay_s: float = 0.0
+    delay_s: float = 0.0  # before the answer begins
+    stall_s: float = 0.0  # before it drops
+    body: bytes = b"{}"
 
 
 class Hub:
@@ -112,6 +114,7 @@ class Hub:
         self.tokens: list[str] = []
         self.ranges: list[int] = []
         self.ignores_ranges = False
+        self.renamed: dict[str, str] = {}
         self.blobs: dict[str, bytes] = {}
         self._lock = threading.Lock()
         self._server: ThreadingHTTPServer | None = None
@@ -132,9 +135,15 @@ class Hub:
     def fail(self, pattern: str, *, times: int = 1000, **what: Any) -> None:
         self.faults.append(Fault(pattern, times, **what))
 
+    def rename(self, kind: str, old: str, new: str) -> None:
+        """From here on `old` is answered with where it went."""
+        self.repositories[kind, new] = self.repositories.pop((kind, old))
+        self.renamed[f"/{old}/"] = f"/{new}/"
+
     def forget(self) -> None:
         """What one test did is nothing to the next."""
         self.repositories.clear()
+        self.renamed.clear()
         self.faults.clear()
         self.log.clear()
         self.strangers.clear()
@@ -218,7 +227,7 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             if self.fault is not None and self.fault.delay_s:
                 time.sleep(self.fault.delay_s)
             if self.fault is not None and self.fault.status:
-                return self._send(self.fault.status, b"{}", dict(self.fault.headers))
+                return self._send(self.fault.status, self.fault.body, self.fault.headers)
             try:
                 self._route(unquote(urlsplit(self.path).path))
             except _RefusedError as refused:
@@ -232,6 +241,11 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             if path.startswith("/cdn/"):
                 hub.strangers.extend(self.headers.get_all("Authorization") or [])
                 return self._send_file(hub.blobs[path.removeprefix("/cdn/")], {})
+            for old, new in hub.renamed.items():
+                if old in f"{path}/":
+                    return self._send(
+                        307, b"", {"Location": f"{self.path}/".replace(old, new)[:-1]}
+                    )
             # A revision such as refs/pr/1 comes as one segment, its slashes quoted.
             raw = urlsplit(self.path).path
             if api := _API.fullmatch(raw):
@@ -331,10 +345,12 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             if self.command == "HEAD":
                 return
-            cut = self.fault.cut_after if self.fault is not None else None
-            self.wfile.write(body[:cut])
-            if cut is not None:
+            if self.fault is None or self.fault.cut_after is None:
+                self.wfile.write(body)
+            else:
+                self.wfile.write(body[: self.fault.cut_after])
                 self.wfile.flush()
+                time.sleep(self.fault.stall_s)
                 self.close_connection = True
                 self.connection.shutdown(socket.SHUT_RDWR)
 

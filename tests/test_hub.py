@@ -165,6 +165,16 @@ def test_tensorflow_weights_are_fetched_where_there_are_no_others(hub: Hub) -> N
     assert {each.name for each in folder.iterdir()} == {"config.json", "tf_model.h5"}
 
 
+@both
+def test_a_renamed_repository_is_followed(hub: Hub, kind: str) -> None:
+    add(hub, kind)
+    hub.rename("models" if kind == "model" else "datasets", "org/name", "other/called")
+    if kind == "model":
+        assert (fetch_model("org/name") / "model.safetensors").read_bytes() == WEIGHTS
+    else:
+        assert n_rows(open_source("org/name")) == 12
+
+
 def test_a_model_comes_by_its_revision(hub: Hub) -> None:
     repository = hub.add_model("org/name", FILES)
     repository.commit(FILES | {"model.safetensors": b"new"}, revision="refs/pr/2")
@@ -251,6 +261,7 @@ def test_a_gated_repository_asks_to_accept_its_terms(
     message = REFUSALS[kind]("org/name")
     assert "gated" in message
     assert "accept its terms on its page" in message
+    assert ("then set HF_TOKEN" in message) != has_token
 
 
 @both
@@ -344,7 +355,7 @@ def test_a_hub_that_wants_a_short_rest_gets_it(
 def test_a_hub_that_wants_a_long_rest_is_told_of_at_once(hub: Hub, kind: str) -> None:
     add(hub, kind)
     hub.fail("/api/", status=429, headers={"Retry-After": "300"})
-    assert "left alone for 300 s" in REFUSALS[kind]("org/name")
+    assert "wants 300 s of rest; try again then, or set HF_TOKEN" in REFUSALS[kind]("org/name")
     assert hub.asked("/api/") == 1
 
 
@@ -356,6 +367,26 @@ def test_a_transfer_that_breaks_off_goes_on_from_there(hub: Hub) -> None:
     starts = [int(each) for each in hub.ranges]
     assert starts[0] > 0
     assert starts[1] > starts[0]
+
+
+def test_a_transfer_that_falls_silent_goes_on_from_there(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfers, "TIMEOUT_S", 0.3)
+    hub.add_model("org/name", FILES)
+    hub.fail("GET /cdn/", cut_after=300_000, stall_s=1.0, times=1)
+    assert (fetch_model("org/name") / "model.safetensors").read_bytes() == WEIGHTS
+    assert len(hub.ranges) == 1
+
+
+def test_many_files_come_whole_past_failures(hub: Hub) -> None:
+    names = [f"data/train-{number:05d}-of-00020.parquet" for number in range(20)]
+    shards = {name: parquet(REVIEWS[n % 12 :]) for n, name in enumerate(names)}
+    hub.add_data("org/name", {"README.md": card({"default": {"train": "data/train-*"}}), **shards})
+    hub.fail("GET /cdn/", status=500, times=2)
+    hub.fail("GET /cdn/", cut_after=50, times=2)
+    expected = sum(12 - n % 12 for n in range(20))
+    assert n_rows(open_source("org/name")) == expected
 
 
 def test_a_server_that_ignores_where_to_go_on_does_no_harm(hub: Hub) -> None:
@@ -407,6 +438,22 @@ def test_a_hub_that_nobody_hears_is_told_at_once(
     message = REFUSALS[kind]("org/name")
     assert f"can't be reached at {address} (HF_ENDPOINT): connection refused" in message
     assert ("builtin/minilm" if kind == "model" else "builtin/acceptability") in message
+
+
+@both
+def test_what_is_no_hub_is_told(hub: Hub, kind: str) -> None:
+    hub.fail("/api/", status=200, body=b"<html>Log in to this network</html>")
+    assert "is no hub; check HF_ENDPOINT" in REFUSALS[kind]("org/name")
+
+
+@both
+def test_where_the_large_files_lie_is_named_if_nobody_is_there(hub: Hub, kind: str) -> None:
+    add(hub, kind)
+    away = {"Location": "http://nowhere.invalid/blob", "X-Linked-Etag": '"a"', "X-Linked-Size": "9"}
+    commit = next(iter(hub.repositories.values())).commits["main"]
+    hub.fail("resolve.*(parquet|safe)", status=302, headers={**away, "X-Repo-Commit": commit})
+    message = REFUSALS[kind]("org/name")
+    assert "nowhere.invalid, where its large files lie: unknown host" in message
 
 
 def test_a_password_in_the_hubs_address_is_not_shown(

@@ -16,7 +16,7 @@ LAYERS = (
     {"errors", "tasks"},
     {"config", "results", "metrics"},
     {"progress", "backend", "folders"},
-    {"transfers", "hub"},
+    {"transfers", "refusals", "hub"},
     {"data.files", "data.columns", "data.labels", "data.sources", "data.examples", "data.plan"},
     {"pretrained", "data.encode"},
     {"data.split", "data.arrays", "data.streams", "data.loaders"},

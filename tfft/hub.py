@@ -11,20 +11,18 @@ taken for it. A hub that can't be reached, or fails, is no obstacle where the ca
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from tfft import progress
-from tfft.errors import DataError, ModelError, first_line, listed, nearest
-from tfft.transfers import WAITS_S, GaveUpError, UnreachableError, patient
+from tfft.errors import DataError, ModelError, listed
+from tfft.refusals import Asked, find, host, name_a_config, refusal
+from tfft.transfers import GaveUpError, UnreachableError, patient
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -37,32 +35,6 @@ SMALL_FILES = ("*.json", "*.txt", "*.model", "*.tiktoken")
 README = "README.md"
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """What a message has to say of it.
-
-    Attributes:
-        name: what the user gave.
-        hint: ` (did you mean '...'?)`, of the paths here.
-    """
-
-    name: str
-    repository: str
-    revision: str | None
-    repo_type: str
-    hint: str
-
-    @property
-    def what(self) -> str:
-        return "data set" if self.repo_type == "dataset" else "model"
-
-    def lost(self, why: str) -> str:
-        return f"{self.name}: no such path{self.hint}, and {why}"
-
-    def refused(self, why: str) -> str:
-        return f"{self.name}: {why}"
-
-
 def fetch_model(source: str, *, hint: str = "") -> Path:
     """The folder in the cache with the files of `org/name@revision`.
 
@@ -70,7 +42,7 @@ def fetch_model(source: str, *, hint: str = "") -> Path:
         ModelError: it can't be had; says why.
     """
     repository, _, revision = source.partition("@")
-    asked = _Asked(source, repository, revision or None, "model", hint)
+    asked = Asked(source, repository, revision or None, "model", hint)
     try:
         if _is_offline():
             return _cached_model(asked, None)
@@ -82,7 +54,7 @@ def fetch_model(source: str, *, hint: str = "") -> Path:
     except ModelError:
         raise
     except Exception as error:
-        raise ModelError(_line(asked, error)) from error
+        raise ModelError(refusal(asked, error)) from error
 
 
 def load_data(
@@ -93,7 +65,7 @@ def load_data(
     Raises:
         DataError: it can't be had; says why.
     """
-    asked = _Asked(name, repository, revision, "dataset", hint)
+    asked = Asked(name, repository, revision, "dataset", hint)
     try:
         if _is_offline():
             return _cached_data(asked, config, None)
@@ -102,17 +74,17 @@ def load_data(
                 return _load_data(asked, config)
         except Exception as error:
             # `datasets` wraps what happens while it prepares the splits.
-            failure = _find(error, UnreachableError) or _find(error, GaveUpError)
+            failure = find(error, UnreachableError) or find(error, GaveUpError)
             if failure is None:
                 raise
             return _cached_data(asked, config, failure)
     except DataError:
         raise
     except Exception as error:
-        raise DataError(_line(asked, error, config=config)) from error
+        raise DataError(refusal(asked, error, config=config)) from error
 
 
-def _fetch_model(asked: _Asked) -> Path:
+def _fetch_model(asked: Asked) -> Path:
     from huggingface_hub import HfApi
 
     api = HfApi()
@@ -161,10 +133,10 @@ def _small_files(names: Sequence[str]) -> list[str]:
     ]
 
 
-def _cached_model(asked: _Asked, failure: Exception | None) -> Path:
+def _cached_model(asked: Asked, failure: Exception | None) -> Path:
     folder = _cached_folder(asked)
     if folder is None or not _is_whole(folder):
-        raise ModelError(_line(asked, failure))
+        raise ModelError(refusal(asked, failure))
     _tell_cached(asked, failure)
     return folder
 
@@ -182,7 +154,7 @@ def _is_whole(folder: Path) -> bool:
     return False
 
 
-def _load_data(asked: _Asked, config: str | None) -> DatasetDict:
+def _load_data(asked: Asked, config: str | None) -> DatasetDict:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import EntryNotFoundError
 
@@ -220,7 +192,7 @@ def _prepare(repository: str, config: str | None, sha: str | None) -> DatasetDic
     return builder.as_dataset()
 
 
-def _cached_data(asked: _Asked, config: str | None, failure: Exception | None) -> DatasetDict:
+def _cached_data(asked: Asked, config: str | None, failure: Exception | None) -> DatasetDict:
     from datasets.packaged_modules.cache.cache import Cache
 
     snapshot = _cached_folder(asked)
@@ -228,9 +200,9 @@ def _cached_data(asked: _Asked, config: str | None, failure: Exception | None) -
     if snapshot is not None and config is None:
         config = _default_config(snapshot / README, list(prepared))
         if config is None and len(prepared) > 1:
-            raise DataError(_name_a_config(asked, list(prepared)))
+            raise DataError(name_a_config(asked, list(prepared)))
     if config not in prepared:
-        raise DataError(_line(asked, failure, config=config))
+        raise DataError(refusal(asked, failure, config=config))
     folder = prepared[config]
     _tell_cached(asked, failure)
     builder = Cache(
@@ -273,7 +245,7 @@ def _default_config(readme: Path, prepared: Sequence[str]) -> str | None:
     return None
 
 
-def _cached_folder(asked: _Asked) -> Path | None:
+def _cached_folder(asked: Asked) -> Path | None:
     """Where the cache has files of this revision."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -291,8 +263,8 @@ def _cached_folder(asked: _Asked) -> Path | None:
         return None
 
 
-def _tell_cached(asked: _Asked, failure: Exception | None) -> None:
-    why = "HF_HUB_OFFLINE is set" if failure is None else f"the hub at {_host()}: {failure}"
+def _tell_cached(asked: Asked, failure: Exception | None) -> None:
+    why = "HF_HUB_OFFLINE is set" if failure is None else f"the hub at {host()}: {failure}"
     progress.current().note(f"{asked.name}: read from the cache, unchecked for news ({why})")
 
 
@@ -300,118 +272,3 @@ def _is_offline() -> bool:
     from huggingface_hub import constants
 
     return constants.HF_HUB_OFFLINE
-
-
-def _host() -> str:
-    """The hub's address as it may be shown: without a password."""
-    from huggingface_hub import constants
-
-    parts = urlsplit(constants.ENDPOINT)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{host} (HF_ENDPOINT)" if os.environ.get("HF_ENDPOINT") else host
-
-
-def _line(asked: _Asked, error: Exception | None, *, config: str | None = None) -> str:
-    """The one line for what went wrong, which must never show the token."""
-    from huggingface_hub import get_token
-
-    line = _explain(asked, error, config)
-    token = get_token()
-    return line.replace(token, "***") if token else line
-
-
-def _explain(asked: _Asked, error: Exception | None, config: str | None) -> str:
-    from datasets.data_files import EmptyDatasetError
-    from datasets.exceptions import DataFilesNotFoundError
-    from huggingface_hub import errors
-
-    needs_none = (
-        "builtin/acceptability and local files need no hub"
-        if asked.repo_type == "dataset"
-        else "builtin/minilm and local folders need no hub"
-    )
-    if error is None:
-        at = f" at {asked.revision}" if asked.revision else ""
-        part = f", config {config}" if config else ""
-        return asked.lost(
-            f"the cache doesn't have {asked.repository}{part}{at} whole, while HF_HUB_OFFLINE is "
-            f"set; unset it to fetch it once; {needs_none}"
-        )
-    if found := _find(error, UnreachableError):
-        return asked.lost(f"the hub can't be reached at {_host()}: {found}; {needs_none}")
-    if found := _find(error, GaveUpError):
-        return asked.refused(_gave_up(found))
-    if _find(error, errors.GatedRepoError):
-        return asked.refused(
-            f"a gated {asked.what}: accept its terms on its page on the hub, then set HF_TOKEN to "
-            "a token of that account"
-        )
-    if _find(error, errors.RevisionNotFoundError):
-        return asked.refused(f"{asked.repository} has no revision '{asked.revision}'")
-    if _find(error, errors.RepositoryNotFoundError):
-        return asked.lost(f"the hub has no such {asked.what}, or it is private: {_token_advice()}")
-    if _find(error, errors.HFValidationError):
-        return asked.lost("not a hub's id (org/name@revision)")
-    if found := _find(error, errors.HfHubHTTPError):
-        return asked.refused(_answered(found))
-    if isinstance(error, EmptyDatasetError | DataFilesNotFoundError):
-        return asked.refused(
-            f"{asked.repository} has no files that can be read as data (csv, json, parquet, text)"
-        )
-    if available := re.search(
-        r"(missing|not found).*vailable( configs)?: \[(.*?)\]", str(error), re.S
-    ):
-        configs = re.findall(r"'([^']+)'", available[3])
-        if available[1] == "missing":
-            return _name_a_config(asked, configs)
-        return asked.refused(
-            f"no config '{config}'{nearest(config or '', configs)}; there are {listed(configs)}"
-        )
-    *_, cause = _chain(error)
-    return asked.refused(
-        f"the hub's {asked.what} can't be read: {type(cause).__name__}: {first_line(cause)}"
-    )
-
-
-def _name_a_config(asked: _Asked, configs: Sequence[str]) -> str:
-    return asked.refused(f"name a config, {asked.repository}:NAME, one of {listed(configs)}")
-
-
-def _gave_up(error: GaveUpError) -> str:
-    if error.wait_s is not None:
-        return (
-            f"{error}, too many requests, and wants to be left alone for {error.wait_s:.0f} s; "
-            "try then, or set HF_TOKEN, which may ask for more"
-        )
-    times = f"{len(WAITS_S) + 1} times"
-    if error.status is not None:
-        return f"{error}, {times} in a row; try again later"
-    return f"{error}, {times} in a row; what came is kept, the same command goes on from there"
-
-
-def _answered(error: Any) -> str:
-    status = error.response.status_code
-    told = error.response.headers.get("X-Error-Message") or error.response.reason
-    if status == 401:
-        return f"the hub refuses the token ({told}); {_token_advice()}"
-    return f"the hub answers {status}: {told:.200}"
-
-
-def _token_advice() -> str:
-    from huggingface_hub import get_token
-
-    if get_token() is None:
-        return "set HF_TOKEN"
-    where = "HF_TOKEN" if os.environ.get("HF_TOKEN") else "the token of `hf auth login`"
-    return f"check {where}, that it is whole and may read it"
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__
-
-
-def _find(error: Exception, kind: type[Any]) -> Any:
-    """What `error` came of, if it is of this kind; `datasets` wraps some and raises others anew."""
-    return next((each for each in _chain(error) if isinstance(each, kind)), None)

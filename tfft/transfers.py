@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from tfft import progress
 from tfft.progress import Received
@@ -29,7 +30,8 @@ WAITS_S = (1.0, 2.0, 4.0)  # before the second, third and fourth try
 LONGEST_WAIT_S = 60.0  # a hub that wants more is not waited for
 TIMEOUT_S = 10.0  # for an answer to begin, and between two pieces of it; huggingface_hub's own
 TRANSIENT = (429, 500, 502, 503, 504)
-CHUNK = 1 << 18
+# What came of a chunk when the connection broke is lost: small ones lose little.
+CHUNK = 1 << 16
 # So much that came says that the connection works: from here on failures count anew.
 ENOUGH = 1 << 20
 
@@ -37,10 +39,17 @@ Request = Callable[..., "requests.Response"]
 
 
 class UnreachableError(Exception):
-    """Nobody answers at the hub's address; trying again is no help.
+    """Nobody answers at an address; trying again is no help.
 
     Not one of `requests`' own exceptions, nor is the other: those are tried again upstairs.
+
+    Attributes:
+        host: whose address; the hub sends for large files elsewhere.
     """
+
+    def __init__(self, why: str, *, host: str) -> None:
+        super().__init__(why)
+        self.host = host
 
 
 class GaveUpError(Exception):
@@ -68,7 +77,7 @@ def patient(what: str) -> Iterator[None]:
     from huggingface_hub.utils import _http
 
     make_session = _http._GLOBAL_BACKEND_FACTORY
-    xet_is_off = constants.HF_HUB_DISABLE_XET
+    xet_is_off = getattr(constants, "HF_HUB_DISABLE_XET", False)
     shown = progress.current()
     with shown.download(what) as received:
 
@@ -185,7 +194,7 @@ class _Patience:
         self.n_failures = 0
         self._tell = tell
 
-    def after(self, error: Exception, *, why: str | None = None) -> None:
+    def after(self, error: requests.exceptions.RequestException, *, why: str | None = None) -> None:
         """Waits where `error` may pass.
 
         Raises:
@@ -196,7 +205,8 @@ class _Patience:
 
         errors = requests.exceptions
         if reason := _nobody_there(error):
-            raise UnreachableError(reason) from error
+            asked = urlsplit(getattr(error.request, "url", None) or "").hostname
+            raise UnreachableError(reason, host=asked or "") from error
         if isinstance(error, errors.Timeout):
             self.wait(why or f"no answer from the hub in {TIMEOUT_S:g} s")
         elif isinstance(error, errors.ConnectionError | errors.ChunkedEncodingError):
@@ -217,10 +227,10 @@ class _Patience:
         time.sleep(wait_s)
 
 
-def _nobody_there(error: Exception) -> str | None:
+def _nobody_there(error: requests.exceptions.RequestException) -> str | None:
     """Why the hub can't be reached at all, or None where it could be."""
     import requests
-    from urllib3.exceptions import NameResolutionError, NewConnectionError
+    from urllib3.exceptions import NewConnectionError
 
     if isinstance(error, requests.exceptions.ProxyError):
         return "the proxy doesn't let us"
@@ -229,11 +239,11 @@ def _nobody_there(error: Exception) -> str | None:
     if isinstance(error, requests.exceptions.ConnectTimeout):
         return f"no connection in {TIMEOUT_S:g} s"
     reason = getattr(error.args[0], "reason", None) if error.args else None
-    if isinstance(reason, NameResolutionError):
+    if not isinstance(reason, NewConnectionError):
+        return None
+    if type(reason).__name__ == "NameResolutionError":
         return "unknown host"
-    if isinstance(reason, NewConnectionError):
-        return "connection refused" if "refused" in str(reason) else "no way to it"
-    return None
+    return "connection refused" if "refused" in str(reason) else "no way to it"
 
 
 def _asked_wait_s(headers: Mapping[str, str]) -> float | None:
