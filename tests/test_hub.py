@@ -352,7 +352,10 @@ def test_a_hub_that_wants_a_short_rest_gets_it(
 
 
 @both
-def test_a_hub_that_wants_a_long_rest_is_told_of_at_once(hub: Hub, kind: str) -> None:
+def test_a_hub_that_wants_a_long_rest_is_told_of_at_once(
+    hub: Hub, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfers.time, "sleep", lambda _: pytest.fail("waits"))
     add(hub, kind)
     hub.fail("/api/", status=429, headers={"Retry-After": "300"})
     assert "wants 300 s of rest; try again then, or set HF_TOKEN" in REFUSALS[kind]("org/name")
