@@ -143,7 +143,15 @@ def test_a_local_folder_is_never_taken_for_a_data_set_of_the_hub(
 def test_of_a_model_only_what_is_needed_is_fetched(hub: Hub) -> None:
     others = ("tf_model.h5", "flax_model.msgpack", "pytorch_model.bin", "model.fp16.safetensors")
     more = dict.fromkeys(
-        (*others, "onnx/model.onnx", "onnx/config.json", "modeling.py", "README.md"), b"x"
+        (
+            *others,
+            "pytorch_model.bin.index.json",
+            "onnx/model.onnx",
+            "onnx/config.json",
+            "modeling.py",
+            "README.md",
+        ),
+        b"x",
     )
     hub.add_model("org/name", FILES | more | {"vocab.txt": b"a"})
     folder = fetch_model("org/name")
@@ -242,12 +250,24 @@ def test_a_wrong_token_is_refused_and_not_shown(
 
 
 @both
+def test_a_token_that_comes_back_in_an_answer_is_not_shown(
+    hub: Hub, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(hub, kind)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    hub.fail("/api/", status=403, headers={"X-Error-Message": f"{TOKEN} may not read this"})
+    assert REFUSALS[kind]("org/name") == "org/name: the hub answers 403: *** may not read this"
+
+
+@both
 def test_a_token_that_no_header_takes_is_not_shown(
     hub: Hub, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(hub, kind)
-    monkeypatch.setenv("HF_TOKEN", "hf_two words\x01")
-    assert "two words" not in REFUSALS[kind]("org/name")
+    monkeypatch.setenv("HF_TOKEN", "hf_tw\u20ac")
+    message = REFUSALS[kind]("org/name")
+    assert "the token has characters that no token has; check HF_TOKEN" in message
+    assert "\u20ac" not in message
 
 
 @both
@@ -430,6 +450,7 @@ def test_a_silent_hub_is_asked_again(hub: Hub, kind: str, monkeypatch: pytest.Mo
     add(hub, kind)
     hub.fail("/api/", delay_s=0.6, times=1)
     assert fetch_model("org/name") if kind == "model" else open_source("org/name")
+    assert hub.asked(r"GET /api/\w+/org/name$") == 2
 
 
 @both

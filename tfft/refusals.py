@@ -83,7 +83,7 @@ def _not_asked(asked: Asked, config: str | None) -> str:
 
 def _explain(asked: Asked, error: Exception, config: str | None) -> str:
     from huggingface_hub import errors
-    from requests.exceptions import JSONDecodeError
+    from requests.exceptions import InvalidHeader, JSONDecodeError
 
     if found := find(error, UnreachableError):
         where = host() if found.host in host() else f"{found.host}, where its large files lie"
@@ -103,6 +103,8 @@ def _explain(asked: Asked, error: Exception, config: str | None) -> str:
         return asked.lost("not a hub's id (org/name@revision)")
     if found := find(error, errors.HfHubHTTPError):
         return asked.refused(_answered(found))
+    if find(error, UnicodeEncodeError) or find(error, InvalidHeader):
+        return asked.refused(f"the token has characters that no token has; {_token_advice()}")
     if find(error, JSONDecodeError):
         return asked.refused(
             f"what answers at {host()} is no hub; check HF_ENDPOINT and the network"
