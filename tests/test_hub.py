@@ -395,9 +395,12 @@ def test_a_transfer_that_breaks_off_goes_on_from_there(hub: Hub) -> None:
 def test_a_transfer_that_falls_silent_goes_on_from_there(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfers, "TIMEOUT_S", 0.3)
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
     hub.add_model("org/name", FILES)
-    hub.fail("GET /cdn/", cut_after=300_000, stall_s=1.0, times=1)
+    # It would drop long after everyone has gone home.
+    hub.fail("GET /cdn/", cut_after=300_000, stall_s=60.0, times=1)
     assert (fetch_model("org/name") / "model.safetensors").read_bytes() == WEIGHTS
     assert len(hub.ranges) == 1
 
@@ -569,13 +572,17 @@ def test_what_is_in_the_cache_is_not_fetched_again(hub: Hub) -> None:
 # The command line, a process of its own
 
 
-def tfft(
-    hub_url: str, home: Path, *arguments: object, **environment: str
-) -> "subprocess.CompletedProcess[str]":
+def surroundings(hub_url: str, home: Path, **more: str) -> dict[str, str]:
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    return {**inherited, "HF_ENDPOINT": hub_url, "HF_HOME": str(home), **more}
+
+
+def tfft(
+    hub_url: str, home: Path, *arguments: object, **more: str
+) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "tfft", *map(str, arguments)],
-        env={**inherited, "HF_ENDPOINT": hub_url, "HF_HOME": str(home), **environment},
+        env=surroundings(hub_url, home, **more),
         cwd=home.parent,
         capture_output=True,
         text=True,
@@ -595,7 +602,6 @@ def test_the_command_line_fits_from_the_hub_and_then_from_the_cache(
     # A slash at the end is a common way to write it.
     done = tfft(f"{hub.url}/", home, *fit, "--output", tmp_path / "run", HF_TOKEN=TOKEN)
     assert done.returncode == 0, done.stderr
-    json.loads(done.stdout)
     assert "hub: the hub answers 503 (Service Unavailable); trying again in 1 s" in done.stderr
     assert "\r" not in done.stderr
     for place in (tmp_path / "run", home):
@@ -604,10 +610,11 @@ def test_the_command_line_fits_from_the_hub_and_then_from_the_cache(
     assert TOKEN not in done.stdout + done.stderr
 
     hub.log.clear()
-    evaluate = ("evaluate", tmp_path / "run", "--data", "org/reviews", "--json")
-    again = tfft(hub.url, home, *evaluate, HF_HUB_OFFLINE="1")
+    again = tfft(hub.url, home, *fit, "--output", tmp_path / "again", HF_HUB_OFFLINE="1")
     assert again.returncode == 0, again.stderr
-    assert "org/reviews: read from the cache, unchecked for news" in again.stderr
+    for name in ("org/reviews", "org/tiny"):
+        assert f"{name}: read from the cache, unchecked for news" in again.stderr
+    assert json.loads(again.stdout)["validation"] == json.loads(done.stdout)["validation"]
     assert hub.log == []
 
 
@@ -628,7 +635,7 @@ def test_a_terminal_shows_the_download(hub: Hub, tmp_path: Path) -> None:
     command = f"{sys.executable} -m tfft fit --data builtin/acceptability --model org/name"
     done = subprocess.run(
         ["script", "-qec", command, os.devnull],
-        env={**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path), "TERM": "xterm"},
+        env=surroundings(hub.url, tmp_path, TERM="xterm"),
         capture_output=True,
         text=True,
         check=False,

@@ -104,11 +104,14 @@ def _fetch_model(asked: Asked) -> Path:
             )
         )
     # By its name the first time: the cache then knows offline which commit the name stood for.
-    first = api.hf_hub_download(asked.repository, "config.json", revision=asked.revision)
-    # One after the other, and here: a thread of a pool doesn't hear Ctrl-C.
-    for each in [*_small_files(names), *weights]:
+    api.hf_hub_download(asked.repository, "config.json", revision=asked.revision)
+    # One after the other, and here: a thread of a pool doesn't hear Ctrl-C. The weights come last,
+    # so that where they are whole, all is.
+    paths = [
         api.hf_hub_download(asked.repository, each, revision=info.sha)
-    return Path(first).parent
+        for each in (*_small_files(names), *weights)
+    ]
+    return Path(paths[0]).parent
 
 
 def _weight_files(names: Sequence[str]) -> list[str]:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 WAITS_S = (1.0, 2.0, 4.0)  # before the second, third and fourth try
 LONGEST_WAIT_S = 60.0  # a hub that wants more is not waited for
-TIMEOUT_S = 10.0  # for an answer to begin, and between two pieces of it; huggingface_hub's own
+# For an answer to begin, and between two pieces of it, where huggingface_hub names none: its own.
+TIMEOUT_S = 10.0
 TRANSIENT = (429, 500, 502, 503, 504)
 # What came of a chunk when the connection broke is lost: small ones lose little.
 CHUNK = 1 << 16
@@ -208,7 +209,7 @@ class _Patience:
             asked = urlsplit(getattr(error.request, "url", None) or "").hostname
             raise UnreachableError(reason, host=asked or "") from error
         if isinstance(error, errors.Timeout):
-            self.wait(why or f"no answer from the hub in {TIMEOUT_S:g} s")
+            self.wait(why or "no answer from the hub in time")
         elif isinstance(error, errors.ConnectionError | errors.ChunkedEncodingError):
             self.wait(why or "the hub dropped the connection")
         else:
@@ -237,7 +238,7 @@ def _nobody_there(error: requests.exceptions.RequestException) -> str | None:
     if isinstance(error, requests.exceptions.SSLError):
         return "its certificate can't be trusted"
     if isinstance(error, requests.exceptions.ConnectTimeout):
-        return f"no connection in {TIMEOUT_S:g} s"
+        return "no connection in time"
     reason = getattr(error.args[0], "reason", None) if error.args else None
     if not isinstance(reason, NewConnectionError):
         return None
