@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import hub as local_hub
 import pytest
 from click.testing import CliRunner
 from tiny import make_checkpoints, write_reviews
@@ -55,6 +56,23 @@ def run(tiny: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         learning_rate=3e-3,
     )
     return output
+
+
+@pytest.fixture(scope="session")
+def serving() -> Iterator[local_hub.Hub]:
+    with local_hub.serve() as hub:
+        yield hub
+
+
+@pytest.fixture
+def hub(serving: local_hub.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> local_hub.Hub:
+    """The hub of this process, empty as its cache is; nobody waits for it to get well."""
+    from tfft import transfers
+
+    serving.forget()
+    local_hub.live_in(tmp_path / "home", serving.url, monkeypatch)
+    monkeypatch.setattr(transfers, "WAITS_S", (0.0, 0.0, 0.0))
+    return serving
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from helpers import load, one_line, rows, write_csv, write_jsonl
 
+from tfft.data import sources
 from tfft.data.sources import open_source
 from tfft.errors import DataError
 
@@ -34,19 +34,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """What the hub is asked for; it answers with one split."""
     calls: list[tuple[Any, ...]] = []
 
-    def load_dataset(path: str, name: str | None = None, *, revision: str | None) -> DatasetDict:
-        calls.append((path, name, revision))
+    def load_data(_: str, *asked: str | None, hint: str) -> DatasetDict:
+        calls.append(asked)
         return DatasetDict(train=Dataset.from_list(rows()))
 
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr(sources, "load_data", load_data)
     return calls
-
-
-def hub_raises(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def load_dataset(*_: Any, **__: Any) -> None:
-        raise error
-
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
 
 
 def test_a_file_is_one_split(tmp_path: Path) -> None:
@@ -277,7 +270,7 @@ def test_a_folder_goes_before_a_hub_id_of_its_name(
 def test_validation_matched_of_the_hub_is_validation(monkeypatch: pytest.MonkeyPatch) -> None:
     part = Dataset.from_list(rows())
     mnli = DatasetDict(train=part, validation_matched=part, validation_mismatched=part)
-    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: mnli)
+    monkeypatch.setattr(sources, "load_data", lambda *_, **__: mnli)
     source = open_source("glue/mnli")
     assert set(source.splits) == {"train", "validation", "validation_mismatched"}
     assert source.notes == ("data: the split validation_matched is read as validation",)
@@ -291,45 +284,6 @@ def test_an_unknown_glue_task_is_refused_before_the_hub_is_asked(
     assert "cola, sst2" in message
     assert ("did you mean 'cola'?" in message) == ("coll" in name)
     assert asked == []
-
-
-def test_a_config_that_is_missing_is_asked_for_with_those_there_are(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    told = (
-        "Config name is missing.\nPlease pick one among the available configs: ['en', 'fr']\n"
-        "Example of usage:\n\t`load_dataset('org/name', 'en')`"
-    )
-    hub_raises(monkeypatch, ValueError(told))
-    assert refusal("org/name") == "org/name: name a config, org/name:NAME, one of en, fr"
-
-
-@pytest.mark.parametrize(
-    ("error", "told"),
-    [
-        (ConnectionError("Couldn't reach\nit"), "the hub can't be reached (Couldn't reach)"),
-        (datasets.exceptions.DatasetNotFoundError("'x' is gated\nAsk."), "('x' is gated)"),
-        (FileNotFoundError("Couldn't find it"), "no such path"),
-        (RuntimeError("Dataset scripts\nare no longer supported"), "RuntimeError: Dataset scripts"),
-        (ValueError(""), "can't be read: ValueError"),
-    ],
-)
-def test_what_the_hub_raises_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
-) -> None:
-    hub_raises(monkeypatch, error)
-    message = refusal("org/name")
-    assert message.startswith("org/name: ")
-    assert told in message
-
-
-def test_a_misspelt_folder_that_could_be_a_hub_id_is_suggested(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "reviews").mkdir()
-    hub_raises(monkeypatch, ConnectionError("offline"))
-    assert "no such path (did you mean 'reviews'?)" in refusal("reveiws")
 
 
 @pytest.mark.parametrize("data", ["file", "builtin/acceptability"])

@@ -56,7 +56,7 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     return f" (did you mean '{lowered[matches[0]]}'?)" if matches else ""
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of what a library raised, or its kind where it says nothing."""
     lines = str(error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__

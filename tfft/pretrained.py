@@ -22,15 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from tfft.backend import transformers
+from tfft.data.sources import nearest_path
 from tfft.errors import ModelError, first_line, listed
+from tfft.hub import PICKLES, SAFETENSORS, TF_WEIGHTS, fetch_model
 from tfft.minilm import minilm_folder
 from tfft.tasks import Task
 
-SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
-TF_WEIGHTS = ("tf_model.h5", "tf_model.h5.index.json")
-PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "pytorch_model.pt")
-# What is fetched of a hub's repository: never a pickle, never code.
-HUB_FILES = ("*.json", "*.txt", "*.model", "*.safetensors", "tf_model*.h5", "*.tiktoken")
 # Texts are cut here where neither the model nor the user says otherwise: attention is quadratic.
 LONGEST_BY_DEFAULT = 512
 
@@ -199,28 +196,10 @@ def _find_folder(source: str) -> Path:
         return inner if (inner / "config.json").exists() else path
     if path.exists():
         raise ModelError(f"{source}: a checkpoint is a folder, this is a file; name its folder")
-    if source.startswith(("/", "./", "../", "~")) or source.count("/") > 1:
-        raise ModelError(f"{source}: no such folder")
-    return _fetch(source)
-
-
-def _fetch(source: str) -> Path:
-    """A hub's repository, `org/name@revision`, in the local cache."""
-    from huggingface_hub import snapshot_download
-
-    repository, _, revision = source.partition("@")
-    try:
-        folder = snapshot_download(
-            repository, revision=revision or None, allow_patterns=list(HUB_FILES)
-        )
-    except Exception as error:
-        why = first_line(error)
-        if type(error).__name__ in ("LocalEntryNotFoundError", "OfflineModeIsEnabled"):
-            why = "it can't be reached; --model builtin/minilm needs no hub"
-        raise ModelError(
-            f"{source}: no such folder, and not to be had from the hub: {why}"
-        ) from error
-    return Path(folder)
+    hint = nearest_path(path)
+    if source.startswith(("/", "./", "../", "~")) or source.partition("@")[0].count("/") > 1:
+        raise ModelError(f"{source}: no such folder{hint}")
+    return fetch_model(source, hint=hint)
 
 
 def _load_config(source: str, folder: Path) -> Any:

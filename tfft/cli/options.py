@@ -129,8 +129,7 @@ def _quiet_libraries(*, debug: bool) -> None:
         "DATASETS_VERBOSITY": "critical",
         "TRANSFORMERS_VERBOSITY": "error",
         "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     }
     for name, value in quiet.items():
         os.environ.setdefault(name, value)
-    if not sys.stderr.isatty():
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

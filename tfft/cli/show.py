@@ -9,6 +9,7 @@ What was chosen is shown when the work starts: where a run is refused, its error
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tfft.errors import listed
-from tfft.progress import Progress, Step, epoch_line
+from tfft.progress import Progress, Received, Step, epoch_line, shown_by
 from tfft.results import EpochRecord, PlanResult
 
 if TYPE_CHECKING:
@@ -31,13 +32,15 @@ MOST_LABELS_SHOWN = 50
 def console_progress() -> Iterator[Progress]:
     """A bar where standard error is a terminal, else lines."""
     if not sys.stderr.isatty():
-        yield PlainProgress()
+        with shown_by(PlainProgress()) as progress:
+            yield progress
         return
     from rich.console import Console
 
     live = LiveProgress(Console(stderr=True, highlight=False))
     try:
-        yield live
+        with shown_by(live):
+            yield live
     finally:
         live.close()
 
@@ -53,6 +56,9 @@ class PlainProgress(Progress):
 
     def note(self, text: str) -> None:
         self._held.append(text)
+
+    def waiting(self, text: str) -> None:
+        self._say(text)
 
     @contextmanager
     def steps(self, what: str, n_examples: int) -> Iterator[Step]:
@@ -83,6 +89,44 @@ class LiveProgress(PlainProgress):
 
     def stage(self, text: str) -> None:
         self._status.update(f"{text} ...")
+
+    @contextmanager
+    def download(self, what: str) -> Iterator[Received]:
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+        from rich.progress import (
+            Progress as Bar,
+        )
+
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+        )
+        bar = Bar(*columns, console=self._console, transient=True)
+        shown = bar.add_task(f"fetching {what}", total=0)
+        lock = threading.Lock()
+
+        def received(came: int, expected: int) -> None:
+            with lock:  # a data set of many files comes in many threads
+                if not bar.live.is_started:  # from the cache nothing comes, and no bar
+                    self._status.stop()
+                    bar.start()
+                bar.update(shown, advance=came, total=(bar.tasks[0].total or 0) + expected)
+
+        try:
+            yield received
+        finally:
+            if bar.live.is_started:
+                bar.stop()
+                self._status.start()
 
     @contextmanager
     def steps(self, what: str, n_examples: int) -> Iterator[Step]:

@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from tfft.data.files import READERS, Table, read_file
 from tfft.errors import DataError, listed, nearest
+from tfft.hub import load_data
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -89,7 +90,7 @@ def open_source(name: str) -> Source:
     if name.startswith("builtin/"):
         return _open_builtin(name)
     if _is_path_like(name):
-        raise DataError(f"{name}: no such file or folder{_nearest_path(path)}")
+        raise DataError(f"{name}: no such file or folder{nearest_path(path)}")
     return _open_hub(name)
 
 
@@ -254,7 +255,7 @@ def _is_path_like(name: str) -> bool:
     return looks or Path(name).suffix.lower() in READERS
 
 
-def _nearest_path(path: Path) -> str:
+def nearest_path(path: Path) -> str:
     parent = path.parent
     while not parent.is_dir() and parent != parent.parent:
         parent = parent.parent
@@ -282,27 +283,6 @@ def _open_hub(name: str) -> Source:
             hint = nearest(config or "", GLUE_TASKS)
             raise DataError(f"{name}: name one of GLUE's tasks{hint}: {listed(GLUE_TASKS)}")
         repository = GLUE
-    from datasets import load_dataset
-
-    try:
-        splits = load_dataset(repository, config, revision=revision)
-    except Exception as error:
-        raise DataError(_hub_failure(name, repository, error)) from error
+    splits = load_data(name, repository, config, revision, hint=nearest_path(Path(name)))
     splits, notes = _rename_splits(splits)
     return Source(name, splits, glue_task=glue_task, notes=notes)
-
-
-def _hub_failure(name: str, repository: str, error: Exception) -> str:
-    """One line for what `load_dataset` raises, which says it in many ways."""
-    first_line = str(error).strip().splitlines()[0] if str(error).strip() else ""
-    kind = type(error).__name__
-    if "config" in first_line.lower() and "missing" in first_line.lower():
-        configs = re.search(r"available configs: \[(.*?)\]", str(error))
-        names = configs[1].replace("'", "") if configs else "those that its page lists"
-        return f"{name}: name a config, {repository}:NAME, one of {names}"
-    hint = _nearest_path(Path(name))
-    if kind in ("ConnectionError", "OfflineModeIsEnabled", "LocalEntryNotFoundError"):
-        return f"{name}: no such path{hint}, and the hub can't be reached ({first_line})"
-    if kind in ("DatasetNotFoundError", "RepositoryNotFoundError", "FileNotFoundError"):
-        return f"{name}: no such path{hint}, and not to be had from the hub ({first_line})"
-    return f"{name}: the hub's data set can't be read: {kind}: {first_line}"

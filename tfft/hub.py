@@ -1,0 +1,277 @@
+"""Models and data sets by id, from the hub or from the cache of what came before.
+
+    fetch_model("org/name@refs/pr/1")                       # the folder in the cache
+    load_data("glue/cola", "nyu-mll/glue", "cola", None)    # datasets.DatasetDict
+
+`HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME` and `HF_HUB_OFFLINE` count as everywhere. A revision is looked
+up once, and all that follows is of that commit: what lies in the cache of another one is never
+taken for it. A hub that can't be reached, or fails, is no obstacle where the cache has it all.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from fnmatch import fnmatch
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from tfft import progress
+from tfft.errors import DataError, ModelError, listed
+from tfft.refusals import Asked, find, host, name_a_config, refusal
+from tfft.transfers import GaveUpError, UnreachableError, patient
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
+TF_WEIGHTS = ("tf_model.h5", "tf_model.h5.index.json")
+PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "pytorch_model.pt")
+# What is fetched of a model beside its weights: never a pickle, never code.
+SMALL_FILES = ("*.json", "*.txt", "*.model", "*.tiktoken")
+README = "README.md"
+
+
+def fetch_model(source: str, *, hint: str = "") -> Path:
+    """The folder in the cache with the files of `org/name@revision`.
+
+    Raises:
+        ModelError: it can't be had; says why.
+    """
+    repository, _, revision = source.partition("@")
+    asked = Asked(source, repository, revision or None, "model", hint)
+    try:
+        if _is_offline():
+            return _cached_model(asked, None)
+        try:
+            with patient(source):
+                return _fetch_model(asked)
+        except (UnreachableError, GaveUpError) as error:
+            return _cached_model(asked, error)
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(refusal(asked, error)) from error
+
+
+def load_data(
+    name: str, repository: str, config: str | None, revision: str | None, *, hint: str = ""
+) -> DatasetDict:
+    """The splits of a data set.
+
+    Raises:
+        DataError: it can't be had; says why.
+    """
+    asked = Asked(name, repository, revision, "dataset", hint)
+    try:
+        if _is_offline():
+            return _cached_data(asked, config, None)
+        try:
+            with patient(name):
+                return _load_data(asked, config)
+        except Exception as error:
+            # `datasets` wraps what happens while it prepares the splits.
+            failure = find(error, UnreachableError) or find(error, GaveUpError)
+            if failure is None:
+                raise
+            return _cached_data(asked, config, failure)
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(refusal(asked, error, config=config)) from error
+
+
+def _fetch_model(asked: Asked) -> Path:
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    info = api.model_info(asked.repository, revision=asked.revision)
+    names = [each.rfilename for each in info.siblings or []]
+    if "config.json" not in names:
+        raise ModelError(
+            asked.refused(f"not a checkpoint: no config.json, only {listed(names) or 'nothing'}")
+        )
+    weights = _weight_files(names)
+    if not weights and (pickles := [each for each in PICKLES if each in names]):
+        raise ModelError(
+            asked.refused(
+                f"the weights are a pickle ({pickles[0]}), which can run any code when it is "
+                "read; its page may have a pull request with safetensors, "
+                f"{asked.repository}@refs/pr/NUMBER"
+            )
+        )
+    # By its name the first time: the cache then knows offline which commit the name stood for.
+    api.hf_hub_download(asked.repository, "config.json", revision=asked.revision)
+    # One after the other, and here: a thread of a pool doesn't hear Ctrl-C. The weights come last,
+    # so that where they are whole, all is.
+    paths = [
+        api.hf_hub_download(asked.repository, each, revision=info.sha)
+        for each in (*_small_files(names), *weights)
+    ]
+    return Path(paths[0]).parent
+
+
+def _weight_files(names: Sequence[str]) -> list[str]:
+    """The files of one format, safetensors where there is a choice."""
+    for single, index in (SAFETENSORS, TF_WEIGHTS):
+        if single in names:
+            return [single]
+        if index in names:
+            stem, _, suffix = single.partition(".")
+            shard = re.compile(rf"{stem}-\d+-of-\d+\.{suffix}")
+            return [index, *(each for each in names if shard.fullmatch(each))]
+    return []
+
+
+def _small_files(names: Sequence[str]) -> list[str]:
+    return [
+        each
+        for each in names
+        if "/" not in each
+        and any(fnmatch(each, pattern) for pattern in SMALL_FILES)
+        and not each.endswith(".index.json")
+    ]
+
+
+def _cached_model(asked: Asked, failure: Exception | None) -> Path:
+    folder = _cached_folder(asked)
+    if folder is None or not _is_whole(folder):
+        raise ModelError(refusal(asked, failure))
+    _tell_cached(asked, failure)
+    return folder
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a model's files are all here, and not only those that came before a break."""
+    if not (folder / "config.json").exists():
+        return False
+    for single, index in (SAFETENSORS, TF_WEIGHTS):
+        if (folder / single).exists():
+            return True
+        if (folder / index).exists():
+            shards = set(json.loads((folder / index).read_text())["weight_map"].values())
+            return all((folder / each).exists() for each in shards)
+    return False
+
+
+def _load_data(asked: Asked, config: str | None) -> DatasetDict:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import EntryNotFoundError
+
+    api = HfApi()
+    info = api.dataset_info(asked.repository, revision=asked.revision)
+    names = [each.rfilename for each in info.siblings or []]
+    if f"{asked.repository.rpartition('/')[2]}.py" in names:
+        raise DataError(
+            asked.refused(
+                "it needs a script of its own to be read, and such code isn't run; try "
+                f"{asked.repository}@refs/convert/parquet, or files that you downloaded"
+            )
+        )
+    with suppress(EntryNotFoundError):
+        # For the cache, as with a model: which commit the revision stands for.
+        api.hf_hub_download(asked.repository, README, repo_type="dataset", revision=asked.revision)
+    return _prepare(asked.repository, config, info.sha)
+
+
+def _prepare(repository: str, config: str | None, sha: str | None) -> DatasetDict:
+    import datasets
+    from datasets import load_dataset_builder
+
+    # huggingface_hub forgives a slash at the end of HF_ENDPOINT, `datasets` doesn't.
+    datasets.config.HF_ENDPOINT = datasets.config.HF_ENDPOINT.rstrip("/")
+    # Without the prefix a local folder of this name would be taken for it.
+    url = f"hf://datasets/{repository}"
+    builder = load_dataset_builder(url, config, revision=sha)
+    if builder.hash != sha:
+        # Something failed, and it fell back on another commit from the cache; without one it tells.
+        with TemporaryDirectory() as empty:
+            load_dataset_builder(url, config, revision=sha, cache_dir=empty)
+        builder = load_dataset_builder(url, config, revision=sha)
+    builder.download_and_prepare()
+    return builder.as_dataset()
+
+
+def _cached_data(asked: Asked, config: str | None, failure: Exception | None) -> DatasetDict:
+    from datasets.packaged_modules.cache.cache import Cache
+
+    snapshot = _cached_folder(asked)
+    prepared = {} if snapshot is None else _prepared(asked.repository, snapshot.name)
+    if snapshot is not None and config is None:
+        config = _default_config(snapshot / README, list(prepared))
+        if config is None and len(prepared) > 1:
+            raise DataError(name_a_config(asked, list(prepared)))
+    if config not in prepared:
+        raise DataError(refusal(asked, failure, config=config))
+    folder = prepared[config]
+    _tell_cached(asked, failure)
+    builder = Cache(
+        repo_id=asked.repository,
+        dataset_name=asked.repository.rpartition("/")[2],
+        config_name=config,
+        version=folder.parent.name,
+        hash=folder.name,
+    )
+    return builder.as_dataset()
+
+
+def _prepared(repository: str, sha: str) -> dict[str, Path]:
+    """By config, the folders that `datasets` made of this very commit."""
+    from datasets import config
+    from datasets.naming import camelcase_to_snakecase
+
+    owner, slash, name = repository.rpartition("/")
+    folder = f"{owner}___{camelcase_to_snakecase(name)}" if slash else camelcase_to_snakecase(name)
+    root = Path(config.HF_DATASETS_CACHE).expanduser() / folder
+    return {
+        each.parent.parent.name: each
+        for each in sorted(root.glob(f"*/*/{sha}"))
+        if (each / "dataset_info.json").exists()
+    }
+
+
+def _default_config(readme: Path, prepared: Sequence[str]) -> str | None:
+    """The config that is meant where none is named."""
+    from huggingface_hub import DatasetCard
+
+    configs: list[dict[str, Any]] = []
+    if readme.exists():
+        configs = DatasetCard.load(readme).data.to_dict().get("configs") or []
+    if not configs:
+        return prepared[0] if len(prepared) == 1 else None
+    for each in configs:
+        if len(configs) == 1 or each["config_name"] == "default" or each.get("default"):
+            return str(each["config_name"])
+    return None
+
+
+def _cached_folder(asked: Asked) -> Path | None:
+    """Where the cache has files of this revision."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(
+            HfApi().snapshot_download(
+                asked.repository,
+                repo_type=asked.repo_type,
+                revision=asked.revision,
+                local_files_only=True,
+            )
+        )
+    except LocalEntryNotFoundError:
+        return None
+
+
+def _tell_cached(asked: Asked, failure: Exception | None) -> None:
+    why = "HF_HUB_OFFLINE is set" if failure is None else f"the hub at {host()}: {failure}"
+    progress.current().note(f"{asked.name}: read from the cache, unchecked for news ({why})")
+
+
+def _is_offline() -> bool:
+    from huggingface_hub import constants
+
+    return constants.HF_HUB_OFFLINE
