@@ -13,6 +13,7 @@ from helpers import load, one_line, rows, write_csv, write_jsonl
 
 from tfft.config import DataConfig
 from tfft.data.examples import HELD_OUT, Learned, SplitRows, hold_out, load_split
+from tfft.data.sources import open_source
 from tfft.errors import DataError
 
 
@@ -35,7 +36,9 @@ def split_of(source: Path, split: str | None, *, label_needed: bool, **options: 
         options.pop("held_out_seed", None),
     )
     config = DataConfig(source=str(source), **options)
-    return load_split(config, split, learned=known, label_needed=label_needed)
+    return load_split(
+        open_source(str(source)), config, split, learned=known, label_needed=label_needed
+    )
 
 
 @pytest.fixture

@@ -229,14 +229,9 @@ def evaluate(
     """
     progress = progress or Progress()
     from tfft import served
-    from tfft.data.examples import validation_splits
 
     saved = served.open_saved(model, config, progress)
-    progress.stage("reading the data")
-    parts = [
-        served.read_part(saved, config, name, label_needed=True, progress=progress)
-        for name in validation_splits(config.data, split)
-    ]
+    parts = served.read_parts(saved, config, split, label_needed=True, progress=progress)
     from tfft import modeling, training
     from tfft.metrics import metrics_of
 
@@ -283,7 +278,7 @@ def predict(
     progress = progress or Progress()
     predictions.check_output(output, overwrite=overwrite)
     saved = served.open_saved(model, config, progress)
-    part = served.read_part(saved, config, split, label_needed=False, progress=progress)
+    [part] = served.read_parts(saved, config, split, label_needed=False, progress=progress)
     from tfft import training
 
     devices = _open_devices(config)

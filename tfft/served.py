@@ -1,7 +1,7 @@
 """A saved model, opened to be evaluated or to predict.
 
 saved = open_saved("runs/cola-1", config, progress)
-part = read_part(saved, config, "validation", label_needed=True, progress=progress)
+part, *_ = read_parts(saved, config, "validation", label_needed=True, progress=progress)
 loaded = build(saved, devices, progress)
 split = make_batches(saved, part, config, loaded, progress)
 """
@@ -93,22 +93,33 @@ def open_saved(model: str, config: RunConfig, progress: Progress) -> Saved:
     return Saved(model, task, checkpoint, tokenizer, learned, max_length, run, threshold)
 
 
-def read_part(
+def read_parts(
     saved: Saved, config: RunConfig, split: str | None, *, label_needed: bool, progress: Progress
-) -> Part:
-    """One split's rows, read as the model learned to, and their tokens."""
+) -> list[Part]:
+    """The split's rows, read as the model learned to, and their tokens; of MNLI's two, both.
+
+    Args:
+        label_needed: to score them; where they are only predicted it is the one split.
+    """
     progress.stage("reading the data")
     from tfft.data.encode import encode
-    from tfft.data.examples import load_split
+    from tfft.data.examples import load_split, splits_to_score
+    from tfft.data.sources import open_source
 
-    rows = load_split(config.data, split, learned=saved.learned, label_needed=label_needed)
-    for note in rows.notes:
+    source = open_source(config.data.source)
+    for note in source.notes:
         progress.note(note)
-    progress.stage("tokenising")
-    encoded = encode(rows.rows, saved.tokenizer, max_length=saved.max_length)
-    for note in length_notes({rows.name: encoded}, saved.max_length):
-        progress.note(note)
-    return Part(rows, encoded)
+    parts = []
+    for name in splits_to_score(source, split) if split and label_needed else [split]:
+        rows = load_split(
+            source, config.data, name, learned=saved.learned, label_needed=label_needed
+        )
+        progress.stage("tokenising")
+        encoded = encode(rows.rows, saved.tokenizer, max_length=saved.max_length)
+        for note in (*rows.notes, *length_notes({rows.name: encoded}, saved.max_length)):
+            progress.note(note)
+        parts.append(Part(rows, encoded))
+    return parts
 
 
 def build(saved: Saved, devices: Devices, progress: Progress) -> LoadedModel:

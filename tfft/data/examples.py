@@ -5,7 +5,8 @@
     examples.label_names    # ("0", "1")
     examples.notes          # what was chosen, for the user to read
 
-    rows = load_split(DataConfig(source="new.csv"), "test", learned=Learned("single_label", names))
+    source = open_source("new.csv")
+    rows = load_split(source, config.data, "test", learned=Learned("single_label", names))
 
 Whatever the columns were called, they have these names from here on.
 """
@@ -197,9 +198,14 @@ def in_order_of(examples: Examples, label_names: Sequence[str]) -> Examples:
 
 
 def load_split(
-    config: DataConfig, split: str | None, *, learned: Learned, label_needed: bool
+    source: Source,
+    config: DataConfig,
+    split: str | None,
+    *,
+    learned: Learned,
+    label_needed: bool,
 ) -> SplitRows:
-    """One split, its labels read as those that were learned.
+    """One split of an opened source, its labels read as those that were learned.
 
     Args:
         split: its name; None takes `test` where there is one, else `validation`, else the only one.
@@ -207,7 +213,6 @@ def load_split(
     Raises:
         DataError: there is no such split, or it has no labels though they are needed.
     """
-    source = open_source(config.source)
     notes: list[str] = []
     holds_out = split == DataConfig.validation_split and split not in source
     takes_held_out = holds_out and learned.held_out_seed is not None
@@ -247,13 +252,13 @@ def load_split(
         rows=_limit(rows, config.limit_validation, seed=learned.held_out_seed or 0),
         name=split if not (source.single_file and holds_out) else DataConfig.validation_split,
         columns=columns,
-        notes=(*source.notes, *notes, *more_notes),
+        notes=(*notes, *more_notes),
     )
 
 
-def validation_splits(config: DataConfig, split: str) -> list[str]:
+def splits_to_score(source: Source, split: str) -> list[str]:
     """The splits that are scored where `split` is asked for: of MNLI's two, both."""
-    return _validation_splits(open_source(config.source), split) or [split]
+    return _validation_splits(source, split) or [split]
 
 
 def _validation_splits(source: Source, split: str) -> list[str]:
