@@ -223,7 +223,7 @@ def test_auto_streams_where_most_would_be_padding(tokenizer: Any) -> None:
 def test_auto_streams_what_exceeds_the_budget(
     tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tfft.data.loaders.ARRAY_BUDGET_BYTES", 100)
+    monkeypatch.setattr("tfft.data.choice.ARRAY_BUDGET_BYTES", 100)
     encoded = encode(rows(text="good film"), tokenizer, max_length=64)
     assert choose(encoded)[0] == "to_tf"
 

@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from tiny import make_checkpoints, python
 
-from tfft.config import LOSSES, TrainConfig
+from tfft.config import TrainConfig
 from tfft.errors import ModelError
 from tfft.pretrained import load_tokenizer, longest_tokens, open_checkpoint
 from tfft.tasks import TASKS
@@ -146,8 +146,8 @@ def test_a_fresh_head_is_drawn_as_pytorch_draws_it(tiny: Path) -> None:
 
 
 def numpy_loss(name: str, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """Each loss by its textbook formula."""
-    one_hot = np.eye(logits.shape[1])[labels]
+    """Each loss of labels by its textbook formula; of class ids, or of 0 and 1 for each label."""
+    one_hot = np.eye(logits.shape[1])[labels] if labels.ndim == 1 else labels
     softmax = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     sigmoid = 1 / (1 + np.exp(-logits))
     chosen = (softmax * one_hot).sum(-1)
@@ -170,15 +170,37 @@ def numpy_loss(name: str, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
     }[name]()
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_a_named_loss_is_its_formula_row_by_row(name: str) -> None:
+def numpy_error(name: str, numbers: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Each loss of numbers by its textbook formula."""
+    error = predicted[:, 0] - numbers
+    size = np.abs(error)
+    return {
+        "mean_squared_error": error**2,
+        "mean_absolute_error": size,
+        "huber": np.where(size <= 1.0, 0.5 * error**2, size - 0.5),  # delta 1: Keras' default
+        "log_cosh": np.log(np.cosh(error)),
+    }[name]
+
+
+LABELS = {
+    "single_label": np.asarray([2, 0, 1, 1]),
+    "multi_label": np.asarray([[1, 0, 1], [0, 0, 0], [1, 1, 1], [0, 1, 0]], np.float32),
+    "regression": np.asarray([0.3, -1.0, 4.0, 0.1], np.float32),
+}
+
+
+@pytest.mark.parametrize(
+    ("task", "name"), [(task, name) for task in TASKS for name in TASKS[task].losses]
+)
+def test_a_named_loss_is_its_formula_row_by_row(task: str, name: str) -> None:
     from tfft import modeling
 
-    labels = np.asarray([2, 0, 1, 1])
-    logits = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
-    ours = modeling.example_losses(None, TASK, name)(labels, logits).numpy()
+    n_outputs = 1 if task == "regression" else 3
+    logits = np.random.default_rng(0).normal(size=(4, n_outputs)).astype(np.float32)
+    ours = modeling.example_losses(None, TASKS[task], name)(LABELS[task], logits).numpy()
+    formula = numpy_error if task == "regression" else numpy_loss
     # 1e-5: float32, and Keras clips probabilities at 1e-7.
-    np.testing.assert_allclose(ours, numpy_loss(name, labels, logits), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(ours, formula(name, LABELS[task], logits), rtol=1e-5, atol=1e-5)
 
 
 def test_the_model_s_own_loss_is_cross_entropy_row_by_row(tiny: Path) -> None:
