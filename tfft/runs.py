@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tfft import folders
 from tfft.config import DataConfig, RunConfig
 from tfft.errors import ConfigError, listed
-from tfft.progress import Progress
+from tfft.progress import Progress, shown_by
 from tfft.ready import Prepared, prepare, tokenise
 from tfft.results import EvalResult, FitResult, PlanResult, PredictResult
 
@@ -51,7 +51,10 @@ def fit(
     _check_data_named(config)
     output = output or folders.default_output(config.data.source)
     progress = progress or Progress()
-    with folders.RunFolder.claim(output, overwrite=overwrite) as folder:
+    with (
+        shown_by(progress),
+        folders.RunFolder.claim(output, overwrite=overwrite) as folder,
+    ):
         return _fit(config, folder, loss=loss, collate_fn=collate_fn, progress=progress)
 
 
@@ -66,7 +69,8 @@ def plan(config: RunConfig, *, progress: Progress | None = None) -> PlanResult:
     progress.stage("reading the data")
     from tfft import planning
 
-    return planning.plan(config, progress)
+    with shown_by(progress):
+        return planning.plan(config, progress)
 
 
 def _check_data_named(config: RunConfig) -> None:
@@ -230,8 +234,9 @@ def evaluate(
     progress = progress or Progress()
     from tfft import served
 
-    saved = served.open_saved(model, config, progress)
-    parts = served.read_parts(saved, config, split, label_needed=True, progress=progress)
+    with shown_by(progress):
+        saved = served.open_saved(model, config, progress)
+        parts = served.read_parts(saved, config, split, label_needed=True, progress=progress)
     from tfft import modeling, training
     from tfft.metrics import metrics_of
 
@@ -277,8 +282,9 @@ def predict(
 
     progress = progress or Progress()
     predictions.check_output(output, overwrite=overwrite)
-    saved = served.open_saved(model, config, progress)
-    [part] = served.read_parts(saved, config, split, label_needed=False, progress=progress)
+    with shown_by(progress):
+        saved = served.open_saved(model, config, progress)
+        [part] = served.read_parts(saved, config, split, label_needed=False, progress=progress)
     from tfft import training
 
     devices = _open_devices(config)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tfft.errors import listed
-from tfft.progress import Progress, Received, Step, epoch_line, shown_by
+from tfft.progress import Progress, Received, Step, epoch_line
 from tfft.results import EpochRecord, PlanResult
 
 if TYPE_CHECKING:
@@ -32,17 +32,18 @@ MOST_LABELS_SHOWN = 50
 def console_progress() -> Iterator[Progress]:
     """A bar where standard error is a terminal, else lines."""
     if not sys.stderr.isatty():
-        with shown_by(PlainProgress()) as progress:
-            yield progress
+        plain = PlainProgress()
+        yield plain
+        plain.release()
         return
     from rich.console import Console
 
     live = LiveProgress(Console(stderr=True, highlight=False))
     try:
-        with shown_by(live):
-            yield live
+        yield live
     finally:
         live.close()
+    live.release()
 
 
 class PlainProgress(Progress):
@@ -62,14 +63,15 @@ class PlainProgress(Progress):
 
     @contextmanager
     def steps(self, what: str, n_examples: int) -> Iterator[Step]:
-        self._release()
+        self.release()
         yield lambda done, loss: None
 
     def epoch(self, record: EpochRecord, n_epochs: int) -> None:
         self._say(epoch_line(record, n_epochs))
-        self._release()
+        self.release()
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        """Says what was held back."""
         for text in self._held:
             self._say(text)
         self._held.clear()
@@ -141,7 +143,7 @@ class LiveProgress(PlainProgress):
         )
 
         self.close()
-        self._release()
+        self.release()
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -212,9 +214,6 @@ def _plan_facts(plan: PlanResult) -> Iterator[tuple[str, str]]:
     yield "steps", f"{plan.n_steps:,}: {plan.epochs} epochs, {plan.batch_size} texts a step"
     yield "memory", f"about {plan.memory_bytes / 2**30:.1f} GiB beside TensorFlow's own"
     yield "a constant guess", _constant_line(plan)
-    for note in plan.notes:
-        if not note.startswith("columns: "):
-            yield "", note
 
 
 def _constant_line(plan: PlanResult) -> str:
