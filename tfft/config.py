@@ -35,6 +35,7 @@ def option(
     help: str,  # noqa: A002 - the field's word for it, as click has it
     *,
     flag: str | None = None,
+    metavar: str | None = None,
     choices: tuple[str, ...] | None = None,
     minimum: float | None = None,
     above: float | None = None,
@@ -45,12 +46,14 @@ def option(
 
     Args:
         flag: its name as an option, where it isn't the field's own.
+        metavar: what stands for its value in a help text.
         minimum, above, below: bounds; the first is included, the others aren't.
         most: how many values a field that takes several may have.
     """
     about = {
         "help": help,
         "flag": flag,
+        "metavar": metavar,
         "choices": choices,
         "minimum": minimum,
         "above": above,
@@ -86,6 +89,7 @@ class DataConfig:
         None,
         "Stands between the labels of a text like 'sports|politics' (multi_label). Found among "
         "| ; and comma.",
+        metavar="TEXT",
     )
     train_split: str = option("train", "The split to train on.")
     validation_split: str = option(
@@ -145,6 +149,7 @@ class TrainConfig:
         None,
         "Weights of the classes in the training loss: balanced, or NAME=W,... where classes that "
         "aren't named weigh 1. Of multi_label, the weights of the labels that are there.",
+        metavar="balanced|NAME=W,...",
     )
     metric_for_best: str | None = option(
         None,
@@ -367,6 +372,7 @@ class About:
     many: bool
     default: Any
     help: str
+    metavar: str | None
     choices: tuple[str, ...] | None
     minimum: float | None
     above: float | None

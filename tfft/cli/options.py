@@ -72,6 +72,8 @@ def _flag(name: str, about: About, *, required: bool) -> Callable[[Any], Any]:
 
 
 def _metavar(about: About) -> str | None:
+    if about.metavar:
+        return about.metavar
     if about.choices:
         return "NAME" if len(about.choices) > 8 else None
     return {int: "N", float: "X", str: "NAME"}[about.type]
