@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,9 @@ def load_data(
     model: Any = None,
     **options: Any,
 ) -> tuple[Any, Any]:
-    """The train and validation `Split`s: `.dataset` for `model.fit`, `.label_names` for the head.
+    """The train and validation `Split`s: `.dataset` for `model.fit`.
+
+    `build_model` takes their `.label_names` and `.task`.
 
     Args:
         tokenizer: a tokenizer, or the checkpoint that has it.
@@ -170,7 +173,7 @@ def load_data(
         plan = BatchPlan(
             len(encoded.lengths), config.train.batch_size, config.train.seed, shuffle=shuffle
         )
-        return make_split(
+        made = make_split(
             encoded,
             tokenizer,
             plan,
@@ -180,6 +183,7 @@ def load_data(
             length=max_length if padding == "max_length" else None,
             collate_fn=collate_fn,
         )
+        return replace(made, task=examples.task)
 
     return split(train, shuffle=True), split(validation, shuffle=False)
 

@@ -31,6 +31,7 @@ class Split:
         padding_fraction: the part of all tokens that is padding, as measured over one epoch.
         row_numbers: each example's row in the data as it came: int64 [n_examples].
         label_names: the classes by id.
+        task: what the labels are, for `build_model`.
     """
 
     epoch: Callable[[int], Any]
@@ -40,6 +41,7 @@ class Split:
     row_numbers: np.ndarray
     label_names: tuple[str, ...]
     loader: str
+    task: str = "single_label"
 
     @property
     def n_examples(self) -> int:
