@@ -34,6 +34,7 @@ OTHERS: dict[str, Any] = {
     "data.limit_validation": 10**12,
     "data.max_length": 4,
     "data.loader": "prepare",
+    "data.max_shapes": 3,
     "model.source": "org/name@revision",
     "model.reset_head": True,
     "model.threshold": 0.25,

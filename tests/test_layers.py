@@ -28,7 +28,7 @@ LAYERS = (
     {"data.examples", "data.encode", "data.choice"},
     {"pretrained"},
     {"ready", "planning"},
-    {"data.split", "data.arrays", "data.streams", "data.loaders"},
+    {"data.split", "data.arrays", "data.buckets", "data.streams", "data.loaders"},
     {"optimizers", "distribute"},
     {"modeling"},
     {"weights", "training", "provenance", "predictions"},

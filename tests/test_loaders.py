@@ -20,7 +20,9 @@ from tfft.errors import ConfigError
 from tfft.pretrained import load_tokenizer, open_checkpoint
 from tfft.tasks import TASKS
 
-LOADERS = ("numpy", "prepare", "to_tf")
+LOADERS = ("numpy", "prepare", "to_tf", "bucketed")
+# Those that cut the same batches out of one plan; bucketed sorts by length first.
+UNSORTED = ("numpy", "prepare", "to_tf")
 N_ROWS, BATCH_SIZE = 37, 8  # a ragged last batch of 5
 TASK = TASKS["single_label"]
 
@@ -142,7 +144,7 @@ def test_with_one_plan_and_no_dropout_all_loaders_give_the_same_losses(
     from tfft.progress import Progress
 
     curves = {}
-    for loader in LOADERS:
+    for loader in UNSORTED:
         model = new_model(tiny)
         train = split_of(loader, encoded, tokenizer, model)
         validation = split_of(loader, encoded, tokenizer, model, shuffle=False)
@@ -160,6 +162,43 @@ def test_with_one_plan_and_no_dropout_all_loaders_give_the_same_losses(
     # 1e-5: the padding is masked by adding -3e38 to scores, and sums run over other widths.
     np.testing.assert_allclose(curves["prepare"], curves["numpy"], atol=1e-5)
     np.testing.assert_allclose(curves["to_tf"], curves["numpy"], atol=1e-5)
+
+
+def test_bucketed_batches_are_those_of_arrays_but_for_their_padding(
+    encoded: Encoded, tokenizer: Any, model: Any
+) -> None:
+    whole, buckets = (
+        split_of(loader, encoded, tokenizer, model, shuffle=False)
+        for loader in ("numpy", "bucketed")
+    )
+    for (wide, labels), (narrow, same_labels) in zip(whole.epoch(0), buckets.epoch(0), strict=True):
+        np.testing.assert_array_equal(labels, same_labels)
+        for name, tokens in narrow.items():
+            width = tokens.shape[1]
+            np.testing.assert_array_equal(tokens, wide[name][:, :width])
+            assert not wide["attention_mask"][:, width:].numpy().any()
+
+
+def test_bucketed_pads_on_the_tokenizer_s_side(encoded: Encoded, tokenizer: Any) -> None:
+    right = split_of("bucketed", encoded, tokenizer, None)
+    tokenizer.padding_side = "left"
+    try:
+        left = split_of("bucketed", encoded, tokenizer, None)
+    finally:
+        tokenizer.padding_side = "right"
+    assert texts_of(left.epoch(0), tokenizer) == texts_of(right.epoch(0), tokenizer)
+    for features, _ in left.epoch(0):
+        mask = features["attention_mask"].numpy()
+        np.testing.assert_array_equal(mask, np.sort(mask, axis=1))
+        assert (features["input_ids"].numpy()[mask == 0] == tokenizer.pad_token_id).all()
+
+
+def test_bucketed_has_no_more_widths_than_asked_for(encoded: Encoded, tokenizer: Any) -> None:
+    for most in (1, 2, 3):
+        split = split_of("bucketed", encoded, tokenizer, None, max_shapes=most)
+        widths = {features["input_ids"].shape[1] for features, _ in split.epoch(0)}
+        assert len(widths) <= most
+        assert max(widths) == encoded.lengths.max()
 
 
 @pytest.mark.parametrize("loader", ["prepare", "to_tf"])
@@ -228,9 +267,12 @@ def test_auto_streams_what_exceeds_the_budget(
     assert choose(encoded)[0] == "to_tf"
 
 
-def test_arrays_refuse_a_collate_fn(encoded: Encoded, tokenizer: Any, model: Any) -> None:
+@pytest.mark.parametrize("loader", ["numpy", "bucketed"])
+def test_what_collates_nothing_refuses_a_collate_fn(
+    loader: str, encoded: Encoded, tokenizer: Any, model: Any
+) -> None:
     with pytest.raises(ConfigError, match="to_tf"):
-        split_of("numpy", encoded, tokenizer, model, collate_fn=lambda rows: {})
+        split_of(loader, encoded, tokenizer, model, collate_fn=lambda rows: {})
 
 
 def test_prepare_needs_the_model(encoded: Encoded, tokenizer: Any) -> None:

@@ -177,6 +177,7 @@ def load_data(
             encoded,
             tokenizer,
             plan,
+            max_shapes=config.data.max_shapes,
             loader=loader,
             model=model,
             label_names=examples.label_names,

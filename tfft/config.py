@@ -25,7 +25,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from tfft.errors import ConfigError, listed, nearest
 from tfft.tasks import LOSSES, METRIC_NAMES, TASKS
 
-LOADERS = ("numpy", "prepare", "to_tf")
+LOADERS = ("numpy", "prepare", "to_tf", "bucketed")
 OPTIMIZERS = ("adam", "adamw")
 STRATEGIES = ("auto", "none", "mirrored")
 
@@ -110,9 +110,11 @@ class DataConfig:
     loader: str = option(
         "auto",
         "numpy: one padded array. prepare: the model's prepare_tf_dataset. to_tf: "
-        "to_tf_dataset. auto: numpy for what is small and pads little, else to_tf.",
+        "to_tf_dataset. bucketed: batches of like lengths, straight from the tokens. auto: numpy "
+        "for what is small and pads little, else to_tf.",
         choices=("auto", *LOADERS),
     )
+    max_shapes: int = option(24, "The most lengths that bucketed pads its batches to.", minimum=1)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from tfft.config import RunConfig
 from tfft.data.choice import array_cost, choose_loader
 from tfft.data.encode import token_lengths
 from tfft.data.examples import labels_of
-from tfft.data.plan import BatchPlan, batch_widths, padding_fraction
+from tfft.data.plan import BatchPlan, batch_widths, in_buckets, padding_fraction
 from tfft.metrics import metrics_of
 from tfft.progress import Progress
 from tfft.ready import Prepared, prepare
@@ -56,6 +56,8 @@ def plan(config: RunConfig, progress: Progress) -> PlanResult:
         n_bytes, padding = array_cost(cut["train"], n_features)
         widest = int(cut["train"].max())
     else:
+        if loader == "bucketed":
+            batches = in_buckets(batches, cut["train"], max_shapes=config.data.max_shapes)
         widths = batch_widths(cut["train"], batches)
         n_bytes, padding, widest = 0, padding_fraction(cut["train"], widths), int(widths.max())
     return PlanResult(

@@ -210,6 +210,7 @@ def _make_splits(
             each,
             prepared.tokenizer,
             BatchPlan(len(each.lengths), batch_size, seed, shuffle=name == "train"),
+            max_shapes=config.data.max_shapes,
             loader=loader,
             model=loaded.model,
             label_names=prepared.examples.label_names,

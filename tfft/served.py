@@ -158,6 +158,7 @@ def make_batches(
         encoded,
         saved.tokenizer,
         BatchPlan(n_examples=len(encoded.lengths), batch_size=config.train.batch_size),
+        max_shapes=config.data.max_shapes,
         loader=loader,
         model=loaded.model,
         label_names=saved.learned.label_names,

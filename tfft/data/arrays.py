@@ -29,14 +29,14 @@ def pad_arrays(
         filled = filled[:, ::-1]
     arrays = {}
     for name in encoded.features:
-        array = np.full(filled.shape, _fill_value(name, tokenizer), dtype=np.int32)
+        array = np.full(filled.shape, fill_value(name, tokenizer), dtype=np.int32)
         # Row by row in order: exactly how a list array's flat values lie.
         array[filled] = np.concatenate(encoded.tokens.with_format("numpy")[:][name])
         arrays[name] = array
     return arrays
 
 
-def _fill_value(name: str, tokenizer: Any) -> int:
+def fill_value(name: str, tokenizer: Any) -> int:
     values = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
     return int(values.get(name, 0))
 
