@@ -88,16 +88,17 @@ def _label_counts(prepared: Prepared) -> dict[str, dict[str, int]]:
     """Rows by label and split; of regression nothing is counted."""
     if prepared.task.name == "regression":
         return {}
-    counted = {name: _counts(rows) for name, rows in prepared.examples.splits.items()}
+    names = prepared.examples.label_names
+    counted = {name: _counts(rows, len(names)) for name, rows in prepared.examples.splits.items()}
     return {
-        label: {name: int(counts[place]) for name, counts in counted.items() if place < len(counts)}
-        for place, label in enumerate(prepared.examples.label_names)
+        label: {name: int(counts[place]) for name, counts in counted.items()}
+        for place, label in enumerate(names)
     }
 
 
-def _counts(rows: Dataset) -> np.ndarray:
+def _counts(rows: Dataset, n_labels: int) -> np.ndarray:
     labels = labels_of(rows)
-    return labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels)
+    return labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=n_labels)
 
 
 def _constant(config: RunConfig, prepared: Prepared) -> dict[str, Any]:
