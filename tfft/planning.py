@@ -115,7 +115,7 @@ def _constant(config: RunConfig, prepared: Prepared) -> dict[str, Any]:
         # Each label by itself where most rows have it; else the commonest, which is worth more.
         given = shares > 0.5 if (shares > 0.5).any() else shares == shares.max()
         guess = [name for name, each in zip(names, given, strict=True) if each]
-        logits = np.tile(np.where(given, 9.0, -9.0), (len(labels), 1))
+        logits = np.tile(np.where(given, np.inf, -np.inf), (len(labels), 1))
     else:
         place = int(np.bincount(train, minlength=len(names)).argmax())
         guess = names[place]
