@@ -272,6 +272,20 @@ def test_a_csv_s_empty_cell_is_an_empty_set(tmp_path: Path) -> None:
     assert sum(map(sum, labels)) == 30
 
 
+def test_a_csv_s_lists_are_found_to_be_lists(tmp_path: Path) -> None:
+    cells = ['"[""a"", ""b""]"', """ "['c']" """.strip(), "[]"]
+    examples = load(write_csv(tmp_path / "train.csv", texts(cells * 10)))
+    assert examples.task == "multi_label"
+    assert examples.label_names == NAMES
+
+
+@pytest.mark.parametrize("form", ["lists", "json"])
+def test_rows_without_any_label_are_known(form: str) -> None:
+    targets = learn(FORMS[form])
+    for empty in (column([[], []]), column(["[]", "[]"])):
+        assert read(targets, empty) == ([[0.0] * 3] * 2, [True] * 2)
+
+
 def test_a_missing_list_is_a_missing_label(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "train.jsonl", texts([["a"], None, ["b"]] * 10))
     with pytest.raises(DataError, match="10 of 30 rows lack a label in 'tags'"):

@@ -39,7 +39,8 @@ def plan(config: RunConfig, progress: Progress) -> PlanResult:
     """Reads the data and the checkpoint, measures every text, and adds it up.
 
     Raises:
-        TfftError: as the fit itself would.
+        TfftError: as the fit would, but for what only building the model tells: a head of another
+            size, too few rows a batch for the devices.
     """
     prepared = prepare(config, progress)
     examples, longest = prepared.examples, prepared.max_length

@@ -1,10 +1,11 @@
 """Several labels a row -> 0 or 1 for each label of the set.
 
-    form = find_form(train, ("topics",), delimiter=None)    # lists, a delimited text, 0/1 columns
+    form = find_form(train, ("topics",), delimiter=None, where="news, train")
     names = find_set_names(train, ("topics",), form, where="news, train")
     flags, is_known = to_flags(validation, ("topics",), form, names, where="news, validation")
 
-A row without any label is a row of nothing but 0; one whose cell is missing isn't known.
+The forms are lists (or texts that are lists in JSON), delimited texts, and 0/1 columns. A row
+without any label is a row of nothing but 0; one whose cell is missing isn't known.
 """
 
 from __future__ import annotations
