@@ -82,7 +82,8 @@ def plan(
     """What `fit` would do with these options: `tfft fit --dry-run`. Nothing is trained or written.
 
     Raises:
-        TfftError: as `fit` would.
+        TfftError: as `fit` would, but for what only building the model tells: a head of another
+            size, too few rows a batch for the devices.
     """
     return runs.plan(merge_options(options, config=config), progress=progress)
 

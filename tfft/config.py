@@ -282,7 +282,7 @@ def parse_class_weight(text: str) -> Mapping[str, float] | None:
 
     weights: dict[str, float] = {}
     # A name may hold a comma: what ends in a number is a pair, the rest is part of the next name.
-    for pair in re.split(r"(?<=\d),", text):
+    for pair in re.split(r"(?<=\d)\s*,", text):
         name, equals, number = pair.rpartition("=")
         try:
             weight = float(number)

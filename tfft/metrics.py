@@ -51,7 +51,10 @@ def single_label(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     figures = {
         "accuracy": accuracy_score(labels, predicted),
         **f1,
-        "matthews_correlation": matthews_corrcoef(labels, predicted),
+        # 0 where all are of one class, of which scikit-learn warns.
+        "matthews_correlation": matthews_corrcoef(labels, predicted)
+        if np.ptp(np.append(labels, predicted))
+        else 0.0,
     }
     return {name: float(value) for name, value in figures.items()}
 

@@ -40,7 +40,8 @@ def plan(config: RunConfig, progress: Progress) -> PlanResult:
     """Reads the data and the checkpoint, measures every text, and adds it up.
 
     Raises:
-        TfftError: as the fit itself would.
+        TfftError: as the fit would, but for what only building the model tells: a head of another
+            size, too few rows a batch for the devices.
     """
     prepared = prepare(config, progress)
     examples, longest = prepared.examples, prepared.max_length
@@ -91,16 +92,17 @@ def _label_counts(prepared: Prepared) -> dict[str, dict[str, int]]:
     """Rows by label and split; of regression nothing is counted."""
     if prepared.task.name == "regression":
         return {}
-    counted = {name: _counts(rows) for name, rows in prepared.examples.splits.items()}
+    names = prepared.examples.label_names
+    counted = {name: _counts(rows, len(names)) for name, rows in prepared.examples.splits.items()}
     return {
-        label: {name: int(counts[place]) for name, counts in counted.items() if place < len(counts)}
-        for place, label in enumerate(prepared.examples.label_names)
+        label: {name: int(counts[place]) for name, counts in counted.items()}
+        for place, label in enumerate(names)
     }
 
 
-def _counts(rows: Dataset) -> np.ndarray:
+def _counts(rows: Dataset, n_labels: int) -> np.ndarray:
     labels = labels_of(rows)
-    return labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels)
+    return labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=n_labels)
 
 
 def _constant(config: RunConfig, prepared: Prepared) -> dict[str, Any]:
@@ -117,7 +119,7 @@ def _constant(config: RunConfig, prepared: Prepared) -> dict[str, Any]:
         # Each label by itself where most rows have it; else the commonest, which is worth more.
         given = shares > 0.5 if (shares > 0.5).any() else shares == shares.max()
         guess = [name for name, each in zip(names, given, strict=True) if each]
-        logits = np.tile(np.where(given, 9.0, -9.0), (len(labels), 1))
+        logits = np.tile(np.where(given, np.inf, -np.inf), (len(labels), 1))
     else:
         place = int(np.bincount(train, minlength=len(names)).argmax())
         guess = names[place]

@@ -122,17 +122,18 @@ def _in_the_head_s_order(examples: Examples, checkpoint: Checkpoint) -> Examples
     """A trained head knows its labels by their places: the data follows it."""
     from dataclasses import replace
 
-    from tfft.data.alignment import same_labels
+    from tfft.data.alignment import respelled
     from tfft.data.examples import in_order_of
 
     learned = checkpoint.label_names
-    if examples.task == "regression" or not same_labels(examples.label_names, learned):
+    if examples.task == "regression" or len(examples.label_names) != len(learned):
         return examples
-    if not checkpoint.has_head(TASKS[examples.task]):
+    names = respelled(examples.label_names, learned)
+    if names in (None, examples.label_names) or not checkpoint.has_head(TASKS[examples.task]):
         return examples
     note = (
         f"labels: in the order of the checkpoint's head ({listed(learned)}); the data has "
         f"{listed(examples.label_names)}"
     )
-    ordered = in_order_of(examples, learned)
+    ordered = in_order_of(examples, names)
     return replace(ordered, notes=(*ordered.notes, note))

@@ -62,7 +62,8 @@ def plan(config: RunConfig, *, progress: Progress | None = None) -> PlanResult:
     """What `fit` would do with this config; nothing is trained or written.
 
     Raises:
-        TfftError: as the fit itself would.
+        TfftError: as the fit would, but for what only building the model tells: a head of another
+            size, too few rows a batch for the devices.
     """
     _check_data_named(config)
     progress = progress or Progress()

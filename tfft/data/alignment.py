@@ -35,14 +35,11 @@ def align(
     Raises:
         DataError: the model names no label, and the data has another number of them.
     """
-    if are_unnamed(learned):
-        return _by_position(found, learned, where=where)
     if set(found) <= set(learned):
         return tuple(learned), _other_order(found, learned) if are_all else None
-    spelled = {name.casefold(): name for name in found}
-    known = {name.casefold() for name in learned}
-    if spelled.keys() <= known and len(spelled) == len(found) and len(known) == len(learned):
-        names = tuple(spelled.get(name.casefold(), name) for name in learned)
+    if are_unnamed(learned):
+        return _by_position(found, learned, where=where)
+    if (names := respelled(found, learned)) is not None:
         return names, (
             f"labels: matched by name, whatever the case: the model's {listed(learned)} are the "
             f"data's {listed(names)}"
@@ -54,14 +51,21 @@ def align(
     return tuple(learned), None  # the label that isn't known is told with its row
 
 
-def same_labels(found: Sequence[str], learned: Sequence[str]) -> bool:
-    """Whether both name the same labels in another order."""
-    return set(found) == set(learned) and tuple(found) != tuple(learned)
+def respelled(found: Sequence[str], learned: Sequence[str]) -> tuple[str, ...] | None:
+    """The model's names as the data spells them, whatever the case; None where others are found."""
+    spelled = {name.casefold(): name for name in found}
+    known = {name.casefold() for name in learned}
+    if spelled.keys() <= known and len(spelled) == len(found) and len(known) == len(learned):
+        return tuple(spelled.get(name.casefold(), name) for name in learned)
+    return None
 
 
 def _by_position(
     found: Sequence[str], learned: Sequence[str], *, where: str
 ) -> tuple[tuple[str, ...], str]:
+    ids = tuple(str(number) for number in range(len(learned)))
+    if set(found) <= set(ids):
+        found = ids
     if len(found) != len(learned):
         raise DataError(
             f"{where}: the data has {len(found)} classes ({listed(found)}), the model "

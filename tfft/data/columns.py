@@ -49,7 +49,17 @@ LABEL_NAMES = (
 )
 ID_NAMES = ("id", "idx")
 # What a 0/1 column may hold; -1 is how some sets write that a test row's label is kept back.
-FLAGS = frozenset({"0", "1", "-1", "0.0", "1.0", "-1.0"})
+FLAGS = {
+    "0": 0.0,
+    "0.0": 0.0,
+    "false": 0.0,
+    "1": 1.0,
+    "1.0": 1.0,
+    "true": 1.0,
+    "-1": -1.0,
+    "-1.0": -1.0,
+    "nan": -1.0,
+}
 # Above this many distinct values a column of whole numbers isn't taken for classes.
 MOST_CLASSES = 50
 # Rows looked at to tell a column of texts from one of numbers or of a few words.
@@ -146,10 +156,14 @@ def _holds_flags(dataset: Dataset, name: str) -> bool:
     values = _sample(dataset, name)
     if pa.types.is_nested(values.type) or pa.types.is_null(values.type):
         return False
-    if pa.types.is_boolean(values.type):
-        return True
-    distinct = {str(each) for each in pc.unique(values).drop_null().to_pylist()}
-    return bool(distinct) and distinct <= FLAGS
+    distinct = {str(each).strip().lower() for each in pc.unique(values).drop_null().to_pylist()}
+    return bool(distinct - {"", "nan"}) and distinct <= {"", *FLAGS}
+
+
+def flag_texts(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The cells of a 0/1 column as `FLAGS` has them; null where blank."""
+    texts = pc.utf8_lower(pc.utf8_trim_whitespace(values.cast(pa.string())))
+    return pc.if_else(pc.equal(texts, ""), None, texts)
 
 
 def _find_texts(

@@ -31,10 +31,11 @@ def are_scores(rows: Dataset, column: str) -> bool:
     kind = values.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         texts = [text for text in pc.unique(values).drop_null().to_pylist() if text.strip()]
-        if not texts or not all(is_number(text) for text in texts):
+        # An infinite one isn't a class beside fractions either: it is refused with its row.
+        if not texts or not all(is_number(text) or _is_infinite(text) for text in texts):
             return False
         numbers = np.array([float(text) for text in texts])
-    elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+    elif _is_numeric(kind) and not pa.types.is_boolean(kind):
         numbers = np.asarray(pc.unique(values.cast(pa.float64())).drop_null(), dtype=np.float64)
     else:
         return False
@@ -55,7 +56,7 @@ def to_numbers(rows: Dataset, column: str, *, where: str) -> tuple[np.ndarray, n
     values = _plain(rows, column)
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
         values = _parsed(values, column, where=where)
-    elif pa.types.is_nested(values.type) or pa.types.is_temporal(values.type):
+    elif not (_is_numeric(values.type) or pa.types.is_null(values.type)):
         raise DataError(
             f"{where}: column '{column}' holds {values.type}, not numbers; name another with "
             "--label-column"
@@ -73,6 +74,19 @@ def to_numbers(rows: Dataset, column: str, *, where: str) -> tuple[np.ndarray, n
     if (numbers[is_known] == UNLABELLED).all():
         is_known[:] = False
     return numbers, is_known
+
+
+def _is_numeric(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_boolean(kind)
+    )
+
+
+def _is_infinite(text: str) -> bool:
+    return text.strip().lower().lstrip("+-") in ("inf", "infinity")
 
 
 def _plain(rows: Dataset, column: str) -> pa.ChunkedArray:

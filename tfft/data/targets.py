@@ -72,8 +72,7 @@ def find_task(train: Dataset, columns: Sequence[str], *, asked: str, delimiter: 
     """The task that the labels ask for, unless the user named one."""
     if asked != "auto":
         return asked
-    kind = train.with_format("arrow")[:1][columns[0]].type
-    if len(columns) > 1 or delimiter is not None or label_sets.is_list(kind):
+    if len(columns) > 1 or delimiter is not None or label_sets.holds_lists(train, columns[0]):
         return "multi_label"
     return "regression" if scores.are_scores(train, columns[0]) else "single_label"
 
@@ -96,11 +95,11 @@ def find_targets(
     Raises:
         DataError: the column holds nothing that the task can learn.
     """
-    columns = tuple(columns)
+    columns = _checked(columns, task=task, where=where)
     if task == "regression":
         return Targets(task, columns, columns)
     if task == "multi_label":
-        form = label_sets.find_form(train, columns, delimiter=delimiter)
+        form = label_sets.find_form(train, columns, delimiter=delimiter, where=where)
         return Targets(
             task, columns, label_sets.find_set_names(train, columns, form, where=where), form
         )
@@ -122,11 +121,11 @@ def align_targets(
     Raises:
         DataError: there is no telling which label is which.
     """
-    columns = tuple(columns)
+    columns = _checked(columns, task=task, where=where)
     if task == "regression":
         return Targets(task, columns, columns), None
     if task == "multi_label":
-        form = label_sets.find_form(rows, columns, delimiter=delimiter)
+        form = label_sets.find_form(rows, columns, delimiter=delimiter, where=where)
         found, are_all = label_sets.set_names_in(rows, columns, form, where=where)
         if form.kind == "vector" and len(found) == len(learned):
             found = tuple(learned)
@@ -135,6 +134,15 @@ def align_targets(
     found, are_all = labels.names_in(rows, columns[0], where=where)
     names, note = align(found, learned, are_all=are_all, where=where)
     return Targets(task, columns, names), note
+
+
+def _checked(columns: Sequence[str], *, task: str, where: str) -> tuple[str, ...]:
+    if len(columns) > 1 and task != "multi_label":
+        raise DataError(
+            f"{where}: which column holds the label? {listed(columns)} could be, and task {task} "
+            "has one; name it with --label-column"
+        )
+    return tuple(columns)
 
 
 def check_variety(targets: Targets, values: np.ndarray, *, where: str) -> None:
@@ -161,7 +169,7 @@ def as_arrow(values: np.ndarray) -> pa.Array:
 def from_arrow(column: pa.ChunkedArray) -> np.ndarray:
     """What `as_arrow` made a column of; a data set's own `[...]` makes a Python object of each."""
     if pa.types.is_nested(column.type):
-        return np.asarray(pc.list_flatten(column)).reshape(len(column), -1)
+        return np.asarray(pc.list_flatten(column)).reshape(-1, column.type.list_size)
     return np.asarray(column)
 
 
