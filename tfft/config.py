@@ -74,21 +74,24 @@ class DataConfig:
     task: str = option(
         "auto",
         "What to learn. auto takes it from the label: fractions, or a column named score, are "
-        "regression; lists and several 0/1 columns multi_label; the rest single_label.",
+        "regression; lists, several 0/1 columns and texts with a label_delimiter multi_label; the "
+        "rest single_label.",
         choices=("auto", *TASKS),
     )
     text_column: tuple[str, ...] = option(
-        (), "A column of text; give it twice for pairs. Found by name and type.", most=2
+        (),
+        "A column of text; give it twice for pairs. Default: found by name and type.",
+        most=2,
     )
     label_column: tuple[str, ...] = option(
         (),
-        "The column to learn; several 0/1 columns are the labels of multi_label. Found by name "
-        "and type.",
+        "The column of the label; several 0/1 columns are the labels of multi_label. Default: "
+        "found by name and type.",
     )
     label_delimiter: str | None = option(
         None,
-        "Stands between the labels of a text like 'sports|politics' (multi_label). Found among "
-        "| ; and comma.",
+        "What stands between the labels of a text like 'sports|politics'; giving it makes the "
+        "task multi_label. Default, with multi_label: the first of | ; and comma that occurs.",
         metavar="TEXT",
     )
     train_split: str = option("train", "The split to train on.")
@@ -100,11 +103,12 @@ class DataConfig:
         None, "Train on N rows, taken by shuffle(seed).select(range(N)).", minimum=1
     )
     limit_validation: int | None = option(
-        None, "Evaluate on N rows, taken in the same way.", minimum=1
+        None, "Evaluate on N rows, taken by shuffle(seed).select(range(N)).", minimum=1
     )
     max_length: int | None = option(
         None,
-        "Cut texts to this many tokens. Default: what the model takes, 512 at most.",
+        "Cut texts to this many tokens. Default: in evaluate and predict the run's, else what "
+        "the model takes, 512 at most.",
         minimum=4,
     )
     loader: str = option(
@@ -128,7 +132,8 @@ class ModelConfig:
     reset_head: bool = option(False, "Start from a fresh head, whatever the checkpoint has.")
     threshold: float | None = option(
         None,
-        "The probability from which multi_label gives a label. Default: 0.5.",
+        "The probability from which multi_label gives a label. Default: in evaluate and predict "
+        "the run's, else 0.5.",
         above=0.0,
         below=1.0,
     )
@@ -142,15 +147,17 @@ class TrainConfig:
     learning_rate: float = option(3e-5, "The optimizer's rate, constant.", above=0.0)
     beta_1: float = option(0.9, "Adam's decay of the first moment.", minimum=0.0, below=1.0)
     beta_2: float = option(0.999, "Adam's decay of the second moment.", minimum=0.0, below=1.0)
-    epsilon: float = option(1e-7, "Adam's epsilon, where Keras has it.", above=0.0)
+    epsilon: float = option(1e-7, "Adam's epsilon, as Keras defines it.", above=0.0)
     weight_decay: float | None = option(
         None, "AdamW's decay of all but biases and LayerNorm. Default: 0.01.", minimum=0.0
     )
-    loss: str | None = option(None, "A Keras loss, instead of the task's own.", choices=LOSSES)
+    loss: str | None = option(
+        None, "A loss of Keras by name, instead of the task's own.", choices=LOSSES
+    )
     class_weight: str | None = option(
         None,
-        "Weights of the classes in the training loss: balanced, or NAME=W,... where classes that "
-        "aren't named weigh 1. Of multi_label, the weights of the labels that are there.",
+        "Weights of the classes in the training loss: balanced, or NAME=W,... (a class that isn't "
+        "named weighs 1). Of multi_label, a weight counts in the rows that have the label.",
         metavar="balanced|NAME=W,...",
     )
     metric_for_best: str | None = option(
@@ -163,7 +170,7 @@ class TrainConfig:
     )
     strategy: str = option(
         "auto",
-        "The devices: none takes one, mirrored all GPUs, auto mirrored where there are several.",
+        "Devices: none takes one, mirrored all GPUs, auto mirrored where there are several GPUs.",
         choices=STRATEGIES,
     )
     seed: int = option(

@@ -26,7 +26,7 @@ from tfft.errors import ConfigError
     "--config",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="A run.toml to start from; flags go first.",
+    help="A run.toml to start from; --set and flags override it.",
 )
 @click.option(
     "--set",
