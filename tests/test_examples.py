@@ -230,6 +230,42 @@ def test_learning_and_scoring_one_split_under_two_names_is_refused(tmp_path: Pat
     assert "name two that differ" in refusal(tmp_path, train_split="dev")
 
 
+def test_what_a_run_was_scored_on_is_scored_again(tmp_path: Path) -> None:
+    write_csv(tmp_path / "train.csv", rows())
+    write_csv(tmp_path / "exam.csv", rows(6))
+    learned = DataConfig(validation_split="exam")
+    split = split_of(tmp_path, "validation", label_needed=True, preferred=learned, held_out_seed=7)
+    assert split.name == "exam"
+    assert len(split.rows) == 6
+
+
+def test_the_held_out_rows_are_of_the_split_that_was_learned(tmp_path: Path) -> None:
+    write_csv(tmp_path / "train.csv", rows(40))
+    write_csv(tmp_path / "learn.csv", rows(60))
+    held = load(tmp_path, train_split="learn", seed=7).validation
+    learned = DataConfig(train_split="learn")
+    again = split_of(tmp_path, "validation", label_needed=True, preferred=learned, held_out_seed=7)
+    assert again.rows["row"][:] == held["row"][:]
+    assert len(held) == 6
+
+
+def test_texts_found_must_be_as_many_as_were_learned(tmp_path: Path) -> None:
+    table = [{"title": f"title {n}", **row} for n, row in enumerate(rows())]
+    path = write_csv(tmp_path / "new.csv", table)
+    learned = DataConfig(text_column=("review",))
+    with pytest.raises(DataError, match=r"1 text a row \(review\), and 2 are found.*--text-column"):
+        split_of(path, None, label_needed=False, preferred=learned)
+    named = split_of(path, None, label_needed=False, preferred=learned, text_column=("title",))
+    assert named.columns.texts == ("title",)
+
+
+def test_a_class_that_looks_like_several_labels_is_told(tmp_path: Path) -> None:
+    write_csv(tmp_path / "train.csv", rows(40, labels=("sports|politics", "sports")))
+    told = "if it is several labels, say --task multi_label"
+    assert any(told in note for note in load(tmp_path).notes)
+    assert not any(told in note for note in load(tmp_path, task="single_label").notes)
+
+
 # --- the hold-out ---
 
 LABELS = {
@@ -256,6 +292,15 @@ def test_the_hold_out_is_a_tenth_of_each_class_and_loses_no_row(
     for label, size in Counter(labels).items():
         assert abs(n_held[label] - size * HELD_OUT) < 1
     assert {labels[row] for row in rest} == set(labels)
+
+
+def test_what_is_held_out_does_not_depend_on_the_labels_order() -> None:
+    labels = [n % 3 for n in range(100)]
+    one, other = (
+        hold_out(labelled(each), seed=3)[1]["row"][:]
+        for each in (labels, [2 - label for label in labels])
+    )
+    assert one == other
 
 
 def test_the_hold_out_depends_on_the_seed_alone() -> None:

@@ -17,6 +17,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from tfft.errors import TfftError, first_line
+
 if TYPE_CHECKING:
     import tensorflow as tf
     import tf_keras as keras
@@ -45,6 +47,18 @@ def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'tfft.backend' has no attribute '{name}'")
     _prepare_environment()
+    try:
+        module = _import(name)
+    except ImportError as error:
+        raise TfftError(
+            f"{_MODULES[name]} can't be imported ({first_line(error)}); tfft doctor says what is "
+            "missing, and the line that installs it"
+        ) from error
+    globals()[name] = module
+    return module
+
+
+def _import(name: str) -> Any:
     if name == "tf":
         with _silent_stderr():
             module = import_module("tensorflow")
@@ -56,7 +70,6 @@ def __getattr__(name: str) -> Any:
         if name == "keras":
             __getattr__("tf")
         module = import_module(_MODULES[name])
-    globals()[name] = module
     return module
 
 

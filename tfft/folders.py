@@ -90,7 +90,11 @@ class RunFolder:
         """Saves an epoch's checkpoint; of the earlier ones only the best stays."""
         path = self.partial / "checkpoints" / f"epoch-{epoch}"
         unfinished = path.with_name(path.name + ".tmp")
-        write(unfinished)
+        try:
+            write(unfinished)
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
         unfinished.rename(path)
         self.saved[epoch] = path
         if is_best:

@@ -79,11 +79,9 @@ def load_model(
         raise ModelError(f"{checkpoint.name}: can't be loaded: {first_line(error)}") from error
     mismatched = [name for name, *_ in info["mismatched_keys"]]
     if mismatched and not reset_head:
-        name, found, expected = info["mismatched_keys"][0]
         raise ModelError(
-            f"{checkpoint.name}: the head has another number of labels: {name} is "
-            f"{list(found)}, {len(label_names)} labels need {list(expected)}; "
-            "--reset-head starts from a fresh one"
+            f"{checkpoint.name}: the head has another number of labels than {len(label_names)} "
+            f"({mismatched[0]} differs in shape); --reset-head starts from a fresh one"
         )
     if missing := _missing_in_body(model, info["missing_keys"]):
         raise ModelError(

@@ -99,7 +99,13 @@ def write(columns: Mapping[str, Sequence[Any]], output: Path) -> None:
         elif ending == ".parquet":
             frame.to_parquet(unfinished, index=False)
         else:
-            frame.to_json(unfinished, orient="records", lines=ending == ".jsonl", force_ascii=False)
+            frame.to_json(
+                unfinished,
+                orient="records",
+                lines=ending == ".jsonl",
+                force_ascii=False,
+                double_precision=15,
+            )
         unfinished.replace(output)
     except OSError as error:
         unfinished.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ import hashlib
 import json
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -76,6 +76,20 @@ class Checkpoint:
     def has_head(self, task: Task) -> bool:
         """Whether it says that it was saved with such a head; True where it says nothing."""
         return any(name.endswith(task.head) for name in self.config.architectures or [task.head])
+
+    def check_head(self, task: Task, label_names: Sequence[str]) -> None:
+        """Refuses a trained head for another number of labels.
+
+        Raises:
+            ModelError: it has one; says how to start anew.
+        """
+        learned = self.label_names
+        if self.config.architectures and self.has_head(task) and len(learned) != len(label_names):
+            raise ModelError(
+                f"{self.name}: the head has another number of labels: {len(learned)} "
+                f"({listed(learned)}), where the data has {len(label_names)} "
+                f"({listed(label_names)}); --reset-head starts from a fresh one"
+            )
 
     @property
     def n_bytes(self) -> int:
@@ -206,6 +220,11 @@ def _load_config(source: str, folder: Path) -> Any:
     path = folder / "config.json"
     if not path.exists():
         found = sorted(each.name for each in folder.iterdir())
+        if saved := sorted(folder.glob("checkpoints/epoch-*/config.json")):
+            raise ModelError(
+                f"{source}: an interrupted run; name one of its checkpoints, such as "
+                f"{saved[-1].parent}"
+            )
         raise ModelError(
             f"{source}: not a checkpoint: no config.json, only {listed(found) or 'nothing'}"
         )
@@ -221,8 +240,13 @@ def _load_config(source: str, folder: Path) -> Any:
 
 
 def _check_architecture(checkpoint: Checkpoint, task: Task) -> None:
-    from transformers.models.auto import modeling_tf_auto
-
+    try:
+        from transformers.models.auto import modeling_tf_auto
+    except ImportError:
+        raise ModelError(
+            f"transformers {transformers.__version__} has no TensorFlow classes; tfft doctor says "
+            "what to install"
+        ) from None
     known: Mapping[str, str] = getattr(modeling_tf_auto, task.architectures)
     kind = checkpoint.config.model_type
     if kind not in known:

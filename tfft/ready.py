@@ -59,7 +59,10 @@ def prepare(config: RunConfig, progress: Progress) -> Prepared:
     from tfft.data.examples import labels_of, load_training
 
     examples = load_training(config.data, seed=config.train.seed)
-    check_for_task(examples.task, config.as_options())
+    try:
+        check_for_task(examples.task, config.as_options())
+    except ConfigError as error:  # what the data turned out to be is no usage error
+        raise ConfigError(str(error)) from None
     metric = _metric_for_best(config, examples)
 
     progress.stage("reading the checkpoint")
@@ -69,6 +72,7 @@ def prepare(config: RunConfig, progress: Progress) -> Prepared:
     tokenizer = load_tokenizer(checkpoint)
     max_length = longest_tokens(checkpoint, tokenizer, config.data.max_length)
     if not config.model.reset_head:
+        checkpoint.check_head(TASKS[examples.task], examples.label_names)
         examples = _in_the_head_s_order(examples, checkpoint)
     for note in examples.notes:
         progress.note(note)
@@ -113,7 +117,6 @@ def _metric_for_best(config: RunConfig, examples: Examples) -> str:
         raise ConfigError(
             f"metric_for_best {metric} is not reported with {len(examples.label_names)} labels; "
             f"there are loss, {listed(reported)}",
-            options=["train.metric_for_best"],
         )
     return metric
 

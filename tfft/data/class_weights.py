@@ -37,8 +37,7 @@ def class_weights(spec: str, labels: np.ndarray, names: Sequence[str]) -> np.nda
             if name not in names:
                 raise ConfigError(
                     f"class_weight names '{name}'{nearest(name, names)}, which is no class; there "
-                    f"are {listed(names)}",
-                    options=["train.class_weight"],
+                    f"are {listed(names)}"
                 )
             weights[names.index(name)] = weight
     elif labels.ndim == 2:

@@ -174,7 +174,7 @@ def load_training(config: DataConfig, *, seed: int) -> Examples:
         columns=columns,
         targets=targets,
         glue_task=source.glue_task,
-        notes=(*source.notes, _describe(columns, targets), *notes),
+        notes=(*source.notes, _describe(columns, targets), *_doubts(config, targets), *notes),
         fingerprint=_fingerprint(train, validation, *more_validation.values()),
     )
 
@@ -215,11 +215,15 @@ def load_split(
     """
     notes: list[str] = []
     holds_out = split == DataConfig.validation_split and split not in source
-    takes_held_out = holds_out and learned.held_out_seed is not None
+    same_data = learned.held_out_seed is not None
+    if holds_out and same_data and learned.data.validation_split in source:
+        split, holds_out = learned.data.validation_split, False
+        notes.append(f"validation: the split {split}, as in the model's training")
+    takes_held_out = holds_out and same_data
     if split is None:
         split = next((each for each in ("test", "validation") if each in source), "train")
     elif takes_held_out:
-        split = config.train_split
+        split = learned.data.train_split
         notes.append("validation: the rows of this data that the model's training held out")
     elif source.single_file and holds_out:
         split = "train"
@@ -240,8 +244,9 @@ def load_split(
             delimiter=config.label_delimiter or learned.data.label_delimiter,
         )
         notes += [note] if note else []
+    drop_missing = config.drop_missing or (takes_held_out and learned.data.drop_missing)
     rows, more_notes = _standardise(
-        raw, columns=columns, where=where, drop_missing=config.drop_missing, targets=targets
+        raw, columns=columns, where=where, drop_missing=drop_missing, targets=targets
     )
     if takes_held_out:
         _, rows = hold_out(rows, seed=learned.held_out_seed or 0)
@@ -252,7 +257,7 @@ def load_split(
         rows=_limit(rows, config.limit_validation, seed=learned.held_out_seed or 0),
         name=split if not (source.single_file and holds_out) else DataConfig.validation_split,
         columns=columns,
-        notes=(*notes, *more_notes),
+        notes=(_describe(columns, targets), *notes, *more_notes),
     )
 
 
@@ -278,7 +283,7 @@ def _known_columns(
         names if set(names) <= {*raw.features} else ()
         for names in (learned.data.text_column, learned.data.label_column)
     )
-    return find_columns(
+    found = find_columns(
         raw,
         where=f"{source.name}, {split}",
         texts=config.text_column or texts,
@@ -286,6 +291,14 @@ def _known_columns(
         label_needed=label_needed,
         unusable=_unusable(source, split),
     )
+    n_texts = len(learned.data.text_column)
+    if not config.text_column and n_texts and len(found.texts) != n_texts:
+        raise DataError(
+            f"{source.name}, {split}: the model learned from {n_texts} text{'s' * (n_texts > 1)} a "
+            f"row ({listed(learned.data.text_column)}), and {len(found.texts)} are found "
+            f"({listed(found.texts)}); name what to take with --text-column"
+        )
+    return found
 
 
 def hold_out(rows: Dataset, *, seed: int) -> tuple[Dataset, Dataset]:
@@ -293,7 +306,7 @@ def hold_out(rows: Dataset, *, seed: int) -> tuple[Dataset, Dataset]:
 
     Classes of fewer than ten rows take turns by chance; none gives away its only row.
     """
-    groups = strata(labels_of(rows))
+    groups = _by_first_row(strata(labels_of(rows)))
     generator = np.random.Generator(np.random.PCG64(seed))
     classes, sizes = np.unique(groups, return_counts=True)
     n_held = np.floor(sizes * HELD_OUT).astype(int)
@@ -312,6 +325,14 @@ def hold_out(rows: Dataset, *, seed: int) -> tuple[Dataset, Dataset]:
     chosen = np.sort(np.concatenate(held))
     rest = np.setdiff1d(np.arange(len(groups)), chosen)
     return rows.select(rest), rows.select(chosen)
+
+
+def _by_first_row(groups: np.ndarray) -> np.ndarray:
+    """The same groups, numbered as they first come: which rows are held out is then a matter of the
+    rows alone, whatever order a model has its labels in.
+    """
+    _, first_rows, groups = np.unique(groups, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first_rows))[groups]
 
 
 def labels_of(rows: Dataset) -> np.ndarray:
@@ -429,9 +450,18 @@ def _limit(rows: Dataset, limit: int | None, *, seed: int) -> Dataset:
     return rows.shuffle(seed=seed).select(range(limit))
 
 
-def _describe(columns: Columns, targets: Targets) -> str:
+def _describe(columns: Columns, targets: Targets | None) -> str:
     kind = "text pair" if len(columns.texts) == 2 else "text"
-    return f"columns: {kind} {' + '.join(columns.texts)}, {targets.describe()}"
+    labels = f", {targets.describe()}" if targets is not None else ""
+    return f"columns: {kind} {' + '.join(columns.texts)}{labels}"
+
+
+def _doubts(config: DataConfig, targets: Targets) -> list[str]:
+    """What was chosen and may well have been meant otherwise."""
+    joined = [name for name in targets.names if "|" in name or ";" in name]
+    if config.task != "auto" or targets.task != "single_label" or not joined:
+        return []
+    return [f"labels: '{joined[0]}' is one class; if it is several labels, say --task multi_label"]
 
 
 def _fingerprint(*splits: Dataset) -> str:
