@@ -139,7 +139,8 @@ def main(steps: list[str]) -> None:
         try:
             answer: Mapping[str, Any] = known[step]()
         except Exception as error:
-            answer = {"fault": _told(error)}
+            # The backend's own line points here; what it wraps says why.
+            answer = {"fault": _told(error.__cause__ or error)}
         sys.stdout.write(f"{json.dumps({'step': step, **answer})}\n")
         sys.stdout.flush()
         if "fault" in answer:  # the next would fail of the same
@@ -171,7 +172,7 @@ def _xla() -> dict[str, Any]:
     return {}
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     """One line; TensorFlow's own ImportError is a whole traceback, whose end says why."""
     lines = str(error).strip().splitlines()
     if lines and lines[0].startswith("Traceback"):
