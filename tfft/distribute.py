@@ -3,7 +3,8 @@
     devices = open_devices("auto", batch_size=32)
     with devices.scope():
         ...                                     # build the model and its optimizer
-    step = devices.every_replica(train_step)    # a function of (features, labels, shares)
+    step = devices.summed(train_step)           # of (features, labels, shares) -> loss
+    score = devices.joined(score)               # of (features, labels) -> losses, logits
 
 The batch is global: each replica takes its rows of it, and each row its share of the loss, so that
 what is summed over replicas is the mean over the global batch, an uneven last one too. (A mean of

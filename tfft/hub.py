@@ -144,17 +144,25 @@ def _cached_model(asked: Asked, failure: Exception | None) -> Path:
     return folder
 
 
+def weight_files(folder: Path) -> tuple[Path, ...]:
+    """The files that a model's weights are read from, the shards of an index among them.
+
+    Of safetensors where there is a choice. An index may name shards that aren't here.
+    """
+    for name in (*SAFETENSORS, *TF_WEIGHTS):
+        path = folder / name
+        if path.exists():
+            if path.suffix == ".json":
+                shards = json.loads(path.read_text())["weight_map"].values()
+                return (path, *(folder / each for each in sorted(set(shards))))
+            return (path,)
+    return ()
+
+
 def _is_whole(folder: Path) -> bool:
     """Whether a model's files are all here, and not only those that came before a break."""
-    if not (folder / "config.json").exists():
-        return False
-    for single, index in (SAFETENSORS, TF_WEIGHTS):
-        if (folder / single).exists():
-            return True
-        if (folder / index).exists():
-            shards = set(json.loads((folder / index).read_text())["weight_map"].values())
-            return all((folder / each).exists() for each in shards)
-    return False
+    weights = weight_files(folder)
+    return bool(weights) and all(each.exists() for each in (folder / "config.json", *weights))
 
 
 def _load_data(asked: Asked, config: str | None) -> DatasetDict:

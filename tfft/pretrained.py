@@ -24,7 +24,7 @@ from typing import Any
 from tfft.backend import transformers
 from tfft.data.sources import nearest_path
 from tfft.errors import ModelError, first_line, listed
-from tfft.hub import PICKLES, SAFETENSORS, TF_WEIGHTS, fetch_model
+from tfft.hub import PICKLES, SAFETENSORS, TF_WEIGHTS, fetch_model, weight_files
 from tfft.minilm import minilm_folder
 from tfft.tasks import Task
 
@@ -48,14 +48,7 @@ class Checkpoint:
     @cached_property
     def weight_files(self) -> tuple[Path, ...]:
         """The files that the weights are read from, the shards of an index among them."""
-        for name in (*SAFETENSORS, *TF_WEIGHTS):
-            path = self.folder / name
-            if path.exists():
-                if path.suffix == ".json":
-                    shards = json.loads(path.read_text())["weight_map"].values()
-                    return (path, *(self.folder / each for each in sorted(set(shards))))
-                return (path,)
-        return ()
+        return weight_files(self.folder)
 
     @cached_property
     def sha256(self) -> str:

@@ -91,11 +91,10 @@ def _fit(
 
     progress.stage("loading the model")
     from tfft import modeling, training, weights
-    from tfft.distribute import open_devices
     from tfft.metrics import metrics_of
     from tfft.provenance import manifest, resolve, run_toml
 
-    devices = open_devices(config.train.strategy, batch_size=config.train.batch_size)
+    devices = _open_devices(config)
     if devices.n_replicas > 1:
         progress.note(f"devices: a replica on each of {listed(devices.names)}")
     with devices.scope():

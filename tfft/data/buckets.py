@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from tfft.backend import tf
 from tfft.data.arrays import fill_value
+from tfft.data.cells import column_of
 from tfft.data.encode import Encoded
 from tfft.data.plan import BucketPlan, batch_widths, padding_fraction
 from tfft.data.split import Split, lean_options
@@ -86,7 +87,7 @@ class _Flat:
 
     @classmethod
     def of(cls, tokens: Any, name: str, fill: int) -> _Flat:
-        column = tokens.select_columns(name).with_format("arrow")[:][name]
+        column = column_of(tokens, name)
         lengths = np.asarray(pc.list_value_length(column), dtype=np.int64)
         values = pa.chunked_array([each.flatten() for each in column.chunks]).to_numpy()
         return cls(values, np.concatenate([[0], np.cumsum(lengths)]), fill)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tfft.data.cells import are_texts, trimmed
 from tfft.errors import DataError, listed, nearest
 
 if TYPE_CHECKING:
@@ -162,8 +163,7 @@ def _holds_flags(dataset: Dataset, name: str) -> bool:
 
 def flag_texts(values: pa.ChunkedArray) -> pa.ChunkedArray:
     """The cells of a 0/1 column as `FLAGS` has them; null where blank."""
-    texts = pc.utf8_lower(pc.utf8_trim_whitespace(values.cast(pa.string())))
-    return pc.if_else(pc.equal(texts, ""), None, texts)
+    return pc.utf8_lower(trimmed(values))
 
 
 def _find_texts(
@@ -204,7 +204,7 @@ def _n_distinct(dataset: Dataset, name: str) -> int:
 def _holds_texts(dataset: Dataset, name: str) -> bool:
     """Strings that aren't all numbers: every cell of a csv is a string."""
     values = _sample(dataset, name)
-    if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+    if not are_texts(values.type):
         return False
     present = [value for value in values.to_pylist() if value is not None]
     return any(not is_number(value) for value in present)

@@ -24,6 +24,7 @@ from datasets import (
     enable_progress_bars,
 )
 
+from tfft.data.cells import column_of
 from tfft.data.targets import from_arrow
 from tfft.errors import DataError
 
@@ -52,7 +53,7 @@ class Encoded:
         """As in `data/targets.py`; None where the rows have none."""
         if "labels" not in self.tokens.column_names:
             return None
-        return from_arrow(self.tokens.select_columns("labels").with_format("arrow")[:]["labels"])
+        return from_arrow(column_of(self.tokens, "labels"))
 
     @property
     def features(self) -> list[str]:

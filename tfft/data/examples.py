@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tfft.config import DataConfig
+from tfft.data.cells import are_texts, column_of
 from tfft.data.columns import Columns, check_columns, find_columns
 from tfft.data.sources import Source, open_source
 from tfft.data.targets import (
@@ -337,7 +338,7 @@ def _by_first_row(groups: np.ndarray) -> np.ndarray:
 
 def labels_of(rows: Dataset) -> np.ndarray:
     """As in `data/targets.py`."""
-    return from_arrow(_column(rows, "label"))
+    return from_arrow(column_of(rows, "label"))
 
 
 def _with_labels(rows: Dataset, values: np.ndarray) -> Dataset:
@@ -407,7 +408,7 @@ def _standardise(
             )
     numbers = np.arange(n_rows)
     has_ids = columns.id in raw.column_names and columns.id not in (unusable or {})
-    standard["id"] = _column(raw, columns.id) if columns.id and has_ids else numbers
+    standard["id"] = column_of(raw, columns.id) if columns.id and has_ids else numbers
     rows = Dataset(pa.table({**standard, "row": numbers}))
     if present.all():
         return rows, notes
@@ -423,18 +424,12 @@ def _standardise(
     return rows.select(np.flatnonzero(present)), [*notes, f"left out: {where}: {told}"]
 
 
-def _column(rows: Dataset, name: str) -> pa.ChunkedArray:
-    return rows.select_columns(name).with_format("arrow")[:][name]
-
-
 def _texts(raw: Dataset, name: str, *, where: str) -> pa.ChunkedArray:
-    values = _column(raw, name)
-    if pa.types.is_dictionary(values.type):
-        values = values.cast(values.type.value_type)
+    values = column_of(raw, name)
     kind = values.type
     if pa.types.is_null(kind):
         return values.cast(pa.string())
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+    if not are_texts(kind):
         row = pc.index(pc.is_valid(values), pa.scalar(True)).as_py()
         raise DataError(
             f"{where}: column '{name}' holds {kind}, not texts (row {row}: "

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tfft.data.cells import are_texts, column_of, trimmed
 from tfft.data.columns import FLAGS, MOST_CLASSES, flag_texts
 from tfft.data.labels import in_order, refuse_strangers
 from tfft.errors import DataError, listed
@@ -75,8 +76,8 @@ def find_form(rows: Dataset, columns: Sequence[str], *, delimiter: str | None, w
 
 def holds_lists(rows: Dataset, column: str) -> bool:
     """Whether each cell is a list, or a text that is one as JSON or Python writes it."""
-    values = rows.with_format("arrow")[:][column]
-    if not pa.types.is_string(values.type) and not pa.types.is_large_string(values.type):
+    values = column_of(rows, column)
+    if not are_texts(values.type):
         return is_list(values.type)
     if not _are_bracketed(values):
         return False
@@ -214,9 +215,7 @@ def _column(rows: Dataset, name: str, *, where: str) -> pa.ChunkedArray:
     Raises:
         DataError: objects, or anything else that is neither.
     """
-    values = rows.select_columns(name).with_format("arrow")[:][name]
-    if pa.types.is_dictionary(values.type):
-        values = values.cast(values.type.value_type)
+    values = column_of(rows, name)
     if is_list(values.type):
         return values
     try:
@@ -291,19 +290,14 @@ def _one_chunk(values: pa.ChunkedArray) -> pa.ListArray:
     return whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
 
 
-def _blank_as_null(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    texts = pc.utf8_trim_whitespace(values.cast(pa.string()))
-    return pc.if_else(pc.equal(texts, ""), None, texts)
-
-
 def _are_bracketed(values: pa.ChunkedArray) -> bool:
     """Whether all texts, and there is one, begin as a list does."""
-    texts = _blank_as_null(values).drop_null()
+    texts = trimmed(values).drop_null()
     return len(texts) > 0 and bool(pc.all(pc.starts_with(texts, "[")).as_py())
 
 
 def _split(values: pa.ChunkedArray, delimiter: str | None) -> pa.ListArray:
-    texts = _one_chunk(_blank_as_null(values))
+    texts = _one_chunk(trimmed(values))
     if delimiter is not None:
         return pc.split_pattern(texts, delimiter)
     mask = np.append(~np.asarray(pc.is_valid(texts)), False)
@@ -317,7 +311,7 @@ def _parsed(values: pa.ChunkedArray, *, where: str) -> pa.ListArray:
     Raises:
         DataError: one that isn't.
     """
-    texts = _one_chunk(_blank_as_null(values))
+    texts = _one_chunk(trimmed(values))
     distinct = pc.unique(texts).drop_null()
     lists = []
     for text in distinct.to_pylist():

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tfft.data.cells import column_of, trimmed
 from tfft.data.columns import MOST_CLASSES, is_number
 from tfft.errors import DataError, listed, nearest
 
@@ -109,7 +110,7 @@ def _own_names(dataset: Dataset, column: str) -> tuple[str, ...] | None:
 
 def _values(dataset: Dataset, column: str, *, where: str) -> pa.ChunkedArray:
     """The labels as strings: "yes " is "yes", "1.0" is "1", and a blank is none."""
-    values = dataset.with_format("arrow")[:][column]
+    values = column_of(dataset, column)
     if (own_names := _own_names(dataset, column)) is not None:
         if pa.types.is_integer(values.type):
             known = pc.and_(pc.greater_equal(values, 0), pc.less(values, len(own_names)))
@@ -126,8 +127,7 @@ def _values(dataset: Dataset, column: str, *, where: str) -> pa.ChunkedArray:
     if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind):
         return values.cast(pa.string())
     if not pa.types.is_floating(kind):
-        values = pc.utf8_trim_whitespace(values.cast(pa.string()))
-        values = pc.if_else(pc.equal(values, ""), None, values)
+        values = trimmed(values)
         distinct = pc.unique(values).drop_null()
         texts = distinct.to_pylist()
         if not all(is_number(each) for each in texts):

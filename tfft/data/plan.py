@@ -11,7 +11,7 @@ different loaders see the same batches, and any step can be reached without repl
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class BatchPlan:
             yield order[start : start + self.batch_size]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BucketPlan(BatchPlan):
     """Batches of rows of like lengths, so that little of them is padding.
 
@@ -61,8 +61,8 @@ class BucketPlan(BatchPlan):
         widths: what a batch may be padded to, ascending; the last one holds the longest row.
     """
 
-    lengths: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    widths: tuple[int, ...] = ()
+    lengths: np.ndarray
+    widths: tuple[int, ...]
 
     def order(self, epoch: int) -> np.ndarray:
         if not self.shuffle:

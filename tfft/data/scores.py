@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tfft.data.cells import are_texts, column_of, trimmed
 from tfft.data.columns import is_number
 from tfft.data.labels import UNLABELLED
 from tfft.errors import DataError
@@ -27,9 +28,9 @@ def are_scores(rows: Dataset, column: str) -> bool:
     """Whether it reads as something to measure: fractions, or any numbers under such a name."""
     if hasattr(rows.features[column], "names"):
         return False
-    values = _plain(rows, column)
+    values = column_of(rows, column)
     kind = values.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if are_texts(kind):
         texts = [text for text in pc.unique(values).drop_null().to_pylist() if text.strip()]
         # An infinite one isn't a class beside fractions either: it is refused with its row.
         if not texts or not all(is_number(text) or _is_infinite(text) for text in texts):
@@ -53,8 +54,8 @@ def to_numbers(rows: Dataset, column: str, *, where: str) -> tuple[np.ndarray, n
     Raises:
         DataError: a value is no number, or is infinite.
     """
-    values = _plain(rows, column)
-    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+    values = column_of(rows, column)
+    if are_texts(values.type):
         values = _parsed(values, column, where=where)
     elif not (_is_numeric(values.type) or pa.types.is_null(values.type)):
         raise DataError(
@@ -89,15 +90,8 @@ def _is_infinite(text: str) -> bool:
     return text.strip().lower().lstrip("+-") in ("inf", "infinity")
 
 
-def _plain(rows: Dataset, column: str) -> pa.ChunkedArray:
-    values = rows.select_columns(column).with_format("arrow")[:][column]
-    kind = values.type
-    return values.cast(kind.value_type) if pa.types.is_dictionary(kind) else values
-
-
 def _parsed(values: pa.ChunkedArray, column: str, *, where: str) -> pa.ChunkedArray:
-    texts = pc.utf8_trim_whitespace(values)
-    texts = pc.if_else(pc.equal(texts, ""), None, texts)
+    texts = trimmed(values)
     distinct = pc.unique(texts).drop_null()
     strange = [text for text in distinct.to_pylist() if not is_number(text)]
     if strange:
