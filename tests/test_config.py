@@ -14,6 +14,7 @@ from tfft.config import (
     option_names,
     options_of,
     parse_assignment,
+    parse_buckets,
     parse_class_weight,
     read_toml,
 )
@@ -35,11 +36,13 @@ OTHERS: dict[str, Any] = {
     "data.max_length": 4,
     "data.loader": "prepare",
     "data.max_shapes": 3,
+    "data.buckets": "32,64",
     "model.source": "org/name@revision",
     "model.reset_head": True,
     "model.threshold": 0.25,
     "train.epochs": 1,
     "train.batch_size": 1,
+    "train.batch_tokens": 4096,
     "train.optimizer": "adamw",
     "train.learning_rate": 1e-300,
     "train.beta_1": 0.0,
@@ -53,8 +56,9 @@ OTHERS: dict[str, Any] = {
     "train.strategy": "mirrored",
     "train.seed": 2**32 - 1,
 }
-# A loss of Keras leaves no place for the weights of multi_label.
-ALL_TOGETHER = {place: value for place, value in OTHERS.items() if place != "train.loss"}
+# A loss of Keras leaves no place for the weights of multi_label; the other two need buckets.
+ALONE = ("train.loss", "train.batch_tokens", "data.buckets")
+ALL_TOGETHER = {place: value for place, value in OTHERS.items() if place not in ALONE}
 
 
 def refusal(options: dict[str, Any]) -> ConfigError:
@@ -123,6 +127,35 @@ def test_adamw_decays_unless_told_otherwise() -> None:
 def test_a_whole_number_will_do_for_a_number() -> None:
     rate = RunConfig.from_options({"train.learning_rate": 1}).train.learning_rate
     assert isinstance(rate, float)
+
+
+@pytest.mark.parametrize("place", ["data.buckets", "train.batch_tokens"])
+@pytest.mark.parametrize("loader", [{}, {"data.loader": "auto"}, {"data.loader": "bucketed"}])
+def test_what_is_for_buckets_takes_the_bucketed_loader(place: str, loader: dict[str, str]) -> None:
+    assert RunConfig.from_options({place: OTHERS[place], **loader}).data.loader == "bucketed"
+    error = refusal({place: OTHERS[place], "data.loader": "numpy"})
+    assert set(error.options) == {place, "data.loader"}
+
+
+def test_a_step_is_measured_in_rows_or_in_tokens() -> None:
+    error = refusal({"train.batch_tokens": 4096, "train.batch_size": 16})
+    assert "batch_tokens stands in the place of batch_size" in str(error)
+
+
+def test_buckets_are_chosen_or_named() -> None:
+    assert set(refusal({"data.buckets": "32,64", "data.max_shapes": 3}).options) == {
+        "data.buckets",
+        "data.max_shapes",
+    }
+
+
+@pytest.mark.parametrize("text", ["", "a", "32,", "32 64", "0,8", "-3", "1.5"])
+def test_buckets_that_are_no_lengths_are_refused(text: str) -> None:
+    assert "whole numbers above 0" in str(refusal({"data.buckets": text}))
+
+
+def test_buckets_are_read_in_order() -> None:
+    assert parse_buckets("128, 32,64,32") == (32, 64, 128)
 
 
 def test_one_text_column_needs_no_list() -> None:

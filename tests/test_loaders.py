@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 from tiny import sentence
 
-from tfft.config import TrainConfig
+from tfft.config import RunConfig, TrainConfig
 from tfft.data import arrays
 from tfft.data.choice import choose_loader
 from tfft.data.encode import Encoded, encode
-from tfft.data.loaders import make_split
-from tfft.data.plan import BatchPlan
+from tfft.data.loaders import open_split
 from tfft.data.split import Split
 from tfft.errors import ConfigError
 from tfft.pretrained import load_tokenizer, open_checkpoint
@@ -74,10 +73,21 @@ def model(tiny: Path) -> Any:
 
 
 def split_of(
-    loader: str, encoded: Encoded, tokenizer: Any, model: Any, *, shuffle: bool = True, **more: Any
+    loader: str,
+    encoded: Encoded,
+    tokenizer: Any,
+    model: Any,
+    *,
+    shuffle: bool = True,
+    max_shapes: int = 24,
+    **more: Any,
 ) -> Split:
-    plan = BatchPlan(len(encoded.lengths), BATCH_SIZE, seed=5, shuffle=shuffle)
-    return make_split(encoded, tokenizer, plan, loader=loader, model=model, **more)
+    config = RunConfig.from_options(
+        {"train.seed": 5, "train.batch_size": BATCH_SIZE, "data.max_shapes": max_shapes}
+    )
+    return open_split(
+        config, encoded, tokenizer, loader=loader, shuffle=shuffle, model=model, **more
+    )
 
 
 def texts_of(dataset: Any, tokenizer: Any) -> list[str]:
@@ -236,7 +246,7 @@ def test_arrays_are_padded_on_the_tokenizer_s_side(encoded: Encoded, tokenizer: 
     try:
         left = arrays.pad_arrays(encoded, tokenizer)["input_ids"]
         expected = tokenizer.pad(
-            {"input_ids": encoded.tokens["input_ids"][:]}, return_tensors="np"
+            {"input_ids": encoded.dataset["input_ids"][:]}, return_tensors="np"
         )["input_ids"]
     finally:
         tokenizer.padding_side = "right"
@@ -255,7 +265,7 @@ def test_auto_streams_where_most_would_be_padding(tokenizer: Any) -> None:
 
     one_long = concatenate_datasets([rows(), rows(1, text="very " * 40)])
     loader, why = choose(encode(one_long, tokenizer, max_length=64))
-    assert loader == "to_tf"
+    assert loader == "bucketed"
     assert "30%" in why
 
 
@@ -264,7 +274,7 @@ def test_auto_streams_what_exceeds_the_budget(
 ) -> None:
     monkeypatch.setattr("tfft.data.choice.ARRAY_BUDGET_BYTES", 100)
     encoded = encode(rows(text="good film"), tokenizer, max_length=64)
-    assert choose(encoded)[0] == "to_tf"
+    assert choose(encoded)[0] == "bucketed"
 
 
 @pytest.mark.parametrize("loader", ["numpy", "bucketed"])

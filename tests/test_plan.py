@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from tfft.data.plan import (
     choose_widths,
     in_buckets,
     padding_fraction,
+    padding_of,
 )
+from tfft.errors import DataError
 
 Make = Callable[..., BatchPlan]
 
@@ -86,10 +89,7 @@ def test_nothing_is_shuffled_unless_asked() -> None:
 def test_buckets_pad_less_than_chance_does() -> None:
     plan = buckets(3000, 16, max_shapes=24)
     by_chance = BatchPlan(3000, 16, 42, shuffle=True)
-    sorted_part, chance_part = (
-        padding_fraction(plan.lengths, batch_widths(plan.lengths, each))
-        for each in (plan, by_chance)
-    )
+    sorted_part, chance_part = (padding_of(plan.lengths, each) for each in (plan, by_chance))
     # Lengths of 3 to 199, even: 24 widths alone cost 4 %, 16 rows by chance 45 %.
     assert sorted_part < 0.06
     assert chance_part > 0.4
@@ -103,7 +103,7 @@ def test_who_meets_in_a_batch_changes_from_epoch_to_epoch() -> None:
 
 def test_long_and_short_batches_come_mixed() -> None:
     plan = buckets(3000, 16)
-    widths = [plan.width(plan.lengths[rows]) for rows in plan.batches(0)]
+    widths = batch_widths(plan.lengths, plan)
     first_half, second_half = widths[: len(widths) // 2], widths[len(widths) // 2 :]
     # Sorted throughout they would differ by half of the range.
     assert abs(np.mean(first_half) - np.mean(second_half)) < 20
@@ -129,3 +129,52 @@ def test_the_chosen_widths_are_the_best_of_all(seed: int) -> None:
     assert len(chosen) <= most
     assert chosen[-1] == lengths.max()
     assert cost(chosen) == best
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("batch_tokens", [1, 250, 4096, 10**9])
+def test_batches_of_so_many_tokens_hold_each_row_once_and_no_more_tokens(
+    batch_tokens: int, shuffle: bool
+) -> None:
+    plan = replace(buckets(997, 16, shuffle=shuffle), batch_tokens=batch_tokens)
+    for epoch in (0, 2):
+        batches = list(plan.batches(epoch))
+        assert sorted(np.concatenate(batches)) == list(range(997))
+        assert len(batches) == plan.steps(epoch)
+        widths = batch_widths(plan.lengths, plan, epoch)
+        for batch, width in zip(batches, widths, strict=True):
+            assert len(batch) * width <= batch_tokens or len(batch) == 1
+    if not shuffle:
+        assert np.concatenate(batches).tolist() == list(range(997))
+
+
+def test_batches_of_tokens_are_filled() -> None:
+    plan = replace(buckets(3000, 16, max_shapes=24), batch_tokens=4096)
+    order, bounds = plan.layout(0)
+    tokens = batch_widths(plan.lengths, plan) * np.diff(bounds)
+    assert len(order) == 3000
+    # One row of at most 199 more would not have fitted, but in the last batch of each window.
+    assert np.median(tokens) > 4096 - 200
+
+
+def test_all_steps_are_those_of_all_epochs() -> None:
+    plan = replace(buckets(997, 16), batch_tokens=1000)
+    assert plan.total_steps(3) == sum(len(list(plan.batches(epoch))) for epoch in range(3))
+    assert BatchPlan(17, 16).total_steps(3) == 6
+
+
+def test_named_buckets_must_hold_the_longest_row() -> None:
+    lengths = np.array([3, 70, 12])
+    assert in_buckets(BatchPlan(3, 2), lengths, max_shapes=8, widths=(16, 70)).widths == (16, 70)
+    with pytest.raises(DataError, match=r"hold 64 tokens at most, and the longest text has 70"):
+        in_buckets(BatchPlan(3, 2), lengths, max_shapes=8, widths=(32, 64))
+
+
+def test_very_many_lengths_are_told_apart_roughly() -> None:
+    lengths = np.random.default_rng(0).integers(1, 9000, 50_000)
+    widths = choose_widths(lengths, 24)
+    assert len(widths) <= 24
+    assert widths[-1] == lengths.max()
+    nearest = np.asarray(widths)[np.searchsorted(widths, lengths)]
+    # Evenly spread lengths in 24 widths: half a width, a forty-eighth of the range, on average.
+    assert padding_fraction(lengths, nearest) < 0.05

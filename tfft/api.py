@@ -156,30 +156,29 @@ def load_data(
     config = merge_options({"data": data, **options})
     if padding not in (True, "max_length"):
         raise ConfigError(f"padding must be True or 'max_length', not {padding!r}")
+    from tfft.data.cache import cache_folder
     from tfft.data.choice import choose_loader
     from tfft.data.encode import encode
     from tfft.data.examples import load_training
-    from tfft.data.loaders import make_split
-    from tfft.data.plan import BatchPlan
+    from tfft.data.loaders import open_split
 
     examples = load_training(config.data, seed=config.train.seed)
     tokenizer, max_length = _open_tokenizer(tokenizer, config)
-    train = encode(examples.train, tokenizer, max_length=max_length)
-    validation = encode(examples.validation, tokenizer, max_length=max_length)
+    train, validation = (
+        encode(rows, tokenizer, max_length=max_length, cache=cache_folder())
+        for rows in (examples.train, examples.validation)
+    )
     loader, _ = choose_loader(
         config.data.loader, train.lengths, len(train.features), collates=collate_fn is not None
     )
 
     def split(encoded: Any, *, shuffle: bool) -> Any:
-        plan = BatchPlan(
-            len(encoded.lengths), config.train.batch_size, config.train.seed, shuffle=shuffle
-        )
-        made = make_split(
+        made = open_split(
+            config,
             encoded,
             tokenizer,
-            plan,
-            max_shapes=config.data.max_shapes,
             loader=loader,
+            shuffle=shuffle,
             model=model,
             label_names=examples.label_names,
             length=max_length if padding == "max_length" else None,

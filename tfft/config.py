@@ -114,11 +114,17 @@ class DataConfig:
     loader: str = option(
         "auto",
         "numpy: one padded array. prepare: the model's prepare_tf_dataset. to_tf: "
-        "to_tf_dataset. bucketed: batches of like lengths, straight from the tokens. auto: numpy "
-        "for what is small and pads little, else to_tf.",
+        "to_tf_dataset. bucketed: batches of like lengths, straight from the tokens. auto: "
+        "bucketed, but for tiny data numpy.",
         choices=("auto", *LOADERS),
     )
     max_shapes: int = option(24, "The most lengths that bucketed pads its batches to.", minimum=1)
+    buckets: str | None = option(
+        None,
+        "The lengths that bucketed pads its batches to, such as 32,64,128. Default: those that pad "
+        "least, max_shapes at most.",
+        metavar="N,N,...",
+    )
 
 
 @dataclass(frozen=True)
@@ -143,6 +149,12 @@ class ModelConfig:
 class TrainConfig:
     epochs: int = option(3, "Passes over the training rows.", minimum=1)
     batch_size: int = option(16, "Rows a step, over all devices.", minimum=1)
+    batch_tokens: int | None = option(
+        None,
+        "Tokens a step, padding included, in the place of batch_size: more rows where they are "
+        "short. For the bucketed loader.",
+        minimum=1,
+    )
     optimizer: str = option("adam", "The optimizer.", choices=OPTIMIZERS)
     learning_rate: float = option(3e-5, "The optimizer's rate, constant.", above=0.0)
     beta_1: float = option(0.9, "Adam's decay of the first moment.", minimum=0.0, below=1.0)
@@ -196,7 +208,9 @@ class RunConfig:
         """
         checked = {name: _checked(name, value) for name, value in options.items()}
         _check_together(checked)
-        checked = {**_derived_defaults(checked), **checked}
+        for name, value in _derived_defaults(checked).items():
+            if checked.get(name) in (None, "", "auto"):
+                checked[name] = value
         return cls(
             **{section: kind(**_of_section(checked, section)) for section, kind in SECTIONS.items()}
         )
@@ -219,6 +233,8 @@ class RunConfig:
             section, table = getattr(self, name), tomlkit.table()
             for each in fields(section):
                 value = getattr(section, each.name)
+                if each.name == "batch_size" and self.train.batch_tokens is not None:
+                    continue  # the two contradict each other, here as on the command line
                 if value is not None:
                     table.add(each.name, list(value) if isinstance(value, tuple) else value)
             document.add(name, table)
@@ -302,6 +318,24 @@ def parse_class_weight(text: str) -> Mapping[str, float] | None:
             raise refuse(f"'{name}' comes twice")
         weights[name] = weight
     return weights
+
+
+def parse_buckets(text: str) -> tuple[int, ...]:
+    """`32,64,128` -> (32, 64, 128), ascending.
+
+    Raises:
+        ConfigError: not whole numbers above 0.
+    """
+    try:
+        widths = sorted({int(each) for each in text.split(",")})
+    except ValueError:
+        widths = []
+    if not widths or widths[0] < 1:
+        raise ConfigError(
+            f"buckets must be whole numbers above 0, such as 32,64,128, not {text!r}",
+            options=["data.buckets"],
+        )
+    return tuple(widths)
 
 
 def check_for_task(task: str, options: Mapping[str, Any]) -> None:
@@ -483,6 +517,24 @@ def _check_together(options: Mapping[str, Any]) -> None:
             "train.weight_decay",
             "train.optimizer",
         )
+    if options.get("train.batch_tokens") is not None and "train.batch_size" in options:
+        refuse(
+            "batch_tokens stands in the place of batch_size; give one of them",
+            "train.batch_tokens",
+            "train.batch_size",
+        )
+    loader = options.get("data.loader", "auto")
+    for place in ("train.batch_tokens", "data.buckets"):
+        if options.get(place) is not None and loader not in ("auto", "bucketed"):
+            refuse(f"{_called(place)} is for loader bucketed, not {loader}", place, "data.loader")
+    if (buckets := options.get("data.buckets")) is not None:
+        parse_buckets(buckets)
+        if "data.max_shapes" in options and options["data.max_shapes"] != DataConfig.max_shapes:
+            refuse(
+                "buckets names the lengths, and max_shapes has them chosen; give one of them",
+                "data.buckets",
+                "data.max_shapes",
+            )
     texts = options.get("data.text_column", ())
     if len(set(texts)) < len(texts):
         refuse(f"text_column names '{texts[0]}' twice", "data.text_column")
@@ -519,6 +571,11 @@ def _derived_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
     }
     if options.get("train.optimizer") == "adamw":
         derived["train.weight_decay"] = 0.01  # torch.optim.AdamW's default
+    asks_for_buckets = {"train.batch_tokens", "data.buckets"} & {
+        name for name, value in options.items() if value is not None
+    }
+    if asks_for_buckets:
+        derived["data.loader"] = "bucketed"
     return derived
 
 

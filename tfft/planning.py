@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfft.config import RunConfig
-from tfft.data.choice import array_cost, choose_loader
+from tfft.data.choice import array_cost, choose_loader, plan_batches
 from tfft.data.encode import token_lengths
 from tfft.data.examples import labels_of
-from tfft.data.plan import BatchPlan, batch_widths, in_buckets, padding_fraction
+from tfft.data.plan import batch_widths, padding_of
 from tfft.metrics import metrics_of
 from tfft.progress import Progress
 from tfft.ready import Prepared, prepare
@@ -52,15 +52,14 @@ def plan(config: RunConfig, progress: Progress) -> PlanResult:
     cut = {name: np.minimum(lengths, longest) for name, lengths in whole.items()}
     n_features = len(prepared.tokenizer.model_input_names)
     loader, why = choose_loader(config.data.loader, cut["train"], n_features)
-    batches = BatchPlan(len(cut["train"]), config.train.batch_size, config.train.seed, shuffle=True)
+    batches = plan_batches(config, cut["train"], loader=loader, shuffle=True)
     if loader == "numpy":
         n_bytes, padding = array_cost(cut["train"], n_features)
-        widest = int(cut["train"].max())
+        shapes = np.array([[batches.batch_size, cut["train"].max()]])
     else:
-        if loader == "bucketed":
-            batches = in_buckets(batches, cut["train"], max_shapes=config.data.max_shapes)
-        widths = batch_widths(cut["train"], batches)
-        n_bytes, padding, widest = 0, padding_fraction(cut["train"], widths), int(widths.max())
+        _, bounds = batches.layout(0)
+        n_bytes, padding = 0, padding_of(cut["train"], batches)
+        shapes = np.stack([np.diff(bounds), batch_widths(cut["train"], batches)], axis=1)
     return PlanResult(
         task=examples.task,
         data=config.data.source,
@@ -80,11 +79,11 @@ def plan(config: RunConfig, progress: Progress) -> PlanResult:
         },
         n_cut={name: int((lengths > longest).sum()) for name, lengths in whole.items()},
         padding_fraction=padding,
-        n_steps=batches.n_steps * config.train.epochs,
+        n_steps=batches.total_steps(config.train.epochs),
         epochs=config.train.epochs,
         batch_size=config.train.batch_size,
         metric_for_best=prepared.metric,
-        memory_bytes=n_bytes + _memory(prepared.checkpoint, config.train.batch_size, widest),
+        memory_bytes=n_bytes + _memory(prepared.checkpoint, shapes),
     )
 
 
@@ -128,13 +127,20 @@ def _constant(config: RunConfig, prepared: Prepared) -> dict[str, Any]:
     return {"prediction": guess, **figures}
 
 
-def _memory(checkpoint: Checkpoint, batch_size: int, n_tokens: int) -> int:
-    """Bytes of a step: the model with its optimizer, and what its layers keep of a full batch."""
+def _memory(checkpoint: Checkpoint, shapes: np.ndarray) -> int:
+    """Bytes of a step: the model with its optimizer, and what its layers keep of the batch that
+    takes most.
+
+    Args:
+        shapes: rows and tokens a row of the batches: int64 [n_batches, 2].
+    """
     config = checkpoint.config
     layers, heads, hidden = (
         getattr(config, name)
         for name in ("num_hidden_layers", "num_attention_heads", "hidden_size")
     )
     parameters = checkpoint.n_parameters or 0
-    kept = n_tokens * batch_size * (BYTES_A_HIDDEN * hidden + BYTES_A_SCORE * heads * n_tokens)
+    n_rows, n_tokens = shapes.T
+    by_batch = n_rows * n_tokens * (BYTES_A_HIDDEN * hidden + BYTES_A_SCORE * heads * n_tokens)
+    kept = int(by_batch.max())
     return int(BYTES_A_PARAMETER * parameters + FLOAT32 * WORKSPACE * layers * kept)

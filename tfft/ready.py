@@ -88,10 +88,11 @@ def prepare(config: RunConfig, progress: Progress) -> Prepared:
 def tokenise(prepared: Prepared, progress: Progress) -> dict[str, Encoded]:
     """Each split in tokens, `train` first."""
     progress.stage("tokenising")
+    from tfft.data.cache import cache_folder
     from tfft.data.encode import encode
 
     encoded = {
-        name: encode(rows, prepared.tokenizer, max_length=prepared.max_length)
+        name: encode(rows, prepared.tokenizer, max_length=prepared.max_length, cache=cache_folder())
         for name, rows in prepared.examples.splits.items()
     }
     for note in length_notes(encoded, prepared.max_length):

@@ -196,22 +196,20 @@ def _make_splits(
     progress: Progress,
 ) -> dict[str, Split]:
     from tfft.data.choice import choose_loader
-    from tfft.data.loaders import make_split
-    from tfft.data.plan import BatchPlan
+    from tfft.data.loaders import open_split
 
     train = encoded["train"]
     loader, why = choose_loader(
         config.data.loader, train.lengths, len(train.features), collates=collate_fn is not None
     )
     progress.note(f"loader: {loader}: {why}")
-    batch_size, seed = config.train.batch_size, config.train.seed
     return {
-        name: make_split(
+        name: open_split(
+            config,
             each,
             prepared.tokenizer,
-            BatchPlan(len(each.lengths), batch_size, seed, shuffle=name == "train"),
-            max_shapes=config.data.max_shapes,
             loader=loader,
+            shuffle=name == "train",
             model=loaded.model,
             label_names=prepared.examples.label_names,
             collate_fn=collate_fn,

@@ -102,6 +102,7 @@ def read_parts(
         label_needed: to score them; where they are only predicted it is the one split.
     """
     progress.stage("reading the data")
+    from tfft.data.cache import cache_folder
     from tfft.data.encode import encode
     from tfft.data.examples import load_split, splits_to_score
     from tfft.data.sources import open_source
@@ -115,7 +116,9 @@ def read_parts(
             source, config.data, name, learned=saved.learned, label_needed=label_needed
         )
         progress.stage("tokenising")
-        encoded = encode(rows.rows, saved.tokenizer, max_length=saved.max_length)
+        encoded = encode(
+            rows.rows, saved.tokenizer, max_length=saved.max_length, cache=cache_folder()
+        )
         for note in (*rows.notes, *length_notes({rows.name: encoded}, saved.max_length)):
             progress.note(note)
         parts.append(Part(rows, encoded))
@@ -148,18 +151,17 @@ def make_batches(
 ) -> Split:
     """The part's batches, in input order."""
     from tfft.data.choice import choose_loader
-    from tfft.data.loaders import make_split
-    from tfft.data.plan import BatchPlan
+    from tfft.data.loaders import open_split
 
     encoded = part.encoded
     loader, why = choose_loader(config.data.loader, encoded.lengths, len(encoded.features))
     progress.note(f"loader: {loader}: {why}")
-    return make_split(
+    return open_split(
+        config,
         encoded,
         saved.tokenizer,
-        BatchPlan(n_examples=len(encoded.lengths), batch_size=config.train.batch_size),
-        max_shapes=config.data.max_shapes,
         loader=loader,
+        shuffle=False,
         model=loaded.model,
         label_names=saved.learned.label_names,
     )

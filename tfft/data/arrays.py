@@ -31,7 +31,7 @@ def pad_arrays(
     for name in encoded.features:
         array = np.full(filled.shape, fill_value(name, tokenizer), dtype=np.int32)
         # Row by row in order: exactly how a list array's flat values lie.
-        array[filled] = np.concatenate(encoded.tokens.with_format("numpy")[:][name])
+        array[filled] = encoded.tokens.flat(name)
         arrays[name] = array
     return arrays
 

@@ -1,18 +1,19 @@
-"""Which loader suits the data, told without TensorFlow.
+"""Which loader suits the data and which batches a config asks for, told without TensorFlow.
 
 loader, why = choose_loader("auto", encoded.lengths, n_features=3)
+plan = plan_batches(config, encoded.lengths, loader=loader, shuffle=True)
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from tfft.data.plan import padding_fraction
+from tfft.config import RunConfig, parse_buckets
+from tfft.data.plan import BatchPlan, in_buckets
 
-# `auto` takes arrays up to this size ...
-ARRAY_BUDGET_BYTES = 256 * 2**20
-# ... if at most this part of them is padding: more would cost more in arithmetic than batches of
-# Python cost in collating (one of 16 texts: about 2 ms of a step of 100 ms or more on two cores).
+# `auto` takes an array up to this size, which one look at it takes in, ...
+ARRAY_BUDGET_BYTES = 2**20
+# ... if at most this part of it is padding, on which the model would spend its time.
 ARRAY_PADDING_LIMIT = 0.3
 
 
@@ -32,14 +33,41 @@ def choose_loader(
         return "to_tf", "a collate_fn is given"
     n_bytes, padding = array_cost(lengths, n_features)
     size = f"one padded array would take {n_bytes / 2**20:,.1f} MiB, {padding:.0%} of it padding"
-    limits = f"at most {ARRAY_BUDGET_BYTES // 2**20} MiB and {ARRAY_PADDING_LIMIT:.0%}"
-    if n_bytes <= ARRAY_BUDGET_BYTES and padding <= ARRAY_PADDING_LIMIT:
-        return "numpy", f"{size} (numpy takes {limits})"
-    return "to_tf", f"{size} (numpy would take {limits})"
+    limits = f"numpy is for {ARRAY_BUDGET_BYTES // 2**20} MiB and {ARRAY_PADDING_LIMIT:.0%} at most"
+    is_tiny = n_bytes <= ARRAY_BUDGET_BYTES and padding <= ARRAY_PADDING_LIMIT
+    return "numpy" if is_tiny else "bucketed", f"{size} ({limits})"
 
 
 def array_cost(lengths: np.ndarray, n_features: int) -> tuple[int, float]:
     """The padded arrays' bytes (int32), and the part of them that would be padding."""
-    n_rows, longest = len(lengths), int(lengths.max())
-    padding = padding_fraction(lengths, np.full(n_rows, longest))
-    return n_rows * longest * 4 * n_features, padding
+    n_tokens = len(lengths) * int(lengths.max())
+    return n_tokens * 4 * n_features, 1.0 - int(lengths.sum()) / n_tokens
+
+
+def plan_batches(
+    config: RunConfig,
+    lengths: np.ndarray,
+    *,
+    loader: str,
+    shuffle: bool,
+    length: int | None = None,
+) -> BatchPlan:
+    """The batches of rows of these lengths.
+
+    Args:
+        length: pad to this many tokens, whatever the buckets.
+
+    Raises:
+        DataError: the buckets that the config names can't hold the longest row.
+    """
+    plan = BatchPlan(len(lengths), config.train.batch_size, config.train.seed, shuffle)
+    if loader != "bucketed":
+        return plan
+    named = None if config.data.buckets is None else parse_buckets(config.data.buckets)
+    return in_buckets(
+        plan,
+        lengths,
+        max_shapes=config.data.max_shapes,
+        widths=named if length is None else (length,),
+        batch_tokens=config.train.batch_tokens,
+    )

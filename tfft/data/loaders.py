@@ -1,21 +1,37 @@
 """A split through the loader of that name.
 
-split = make_split(encoded, tokenizer, plan, loader="to_tf")
+loader, why = choose_loader(config.data.loader, encoded.lengths, n_features=3)
+split = open_split(config, encoded, tokenizer, loader=loader, shuffle=True, label_names=names)
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-from tfft.config import DataConfig
+from tfft.config import RunConfig
 from tfft.data.arrays import from_arrays
 from tfft.data.buckets import from_buckets
+from tfft.data.choice import plan_batches
 from tfft.data.encode import Encoded
-from tfft.data.plan import BatchPlan, in_buckets
+from tfft.data.plan import BatchPlan, BucketPlan
 from tfft.data.split import Split
 from tfft.data.streams import Collate, from_prepare, from_to_tf
 from tfft.errors import ConfigError
+
+
+def open_split(
+    config: RunConfig,
+    encoded: Encoded,
+    tokenizer: Any,
+    *,
+    loader: str,
+    shuffle: bool,
+    length: int | None = None,
+    **more: Any,
+) -> Split:
+    """The split in the batches that the config asks for; the rest is for `make_split`."""
+    plan = plan_batches(config, encoded.lengths, loader=loader, shuffle=shuffle, length=length)
+    return make_split(encoded, tokenizer, plan, loader=loader, length=length, **more)
 
 
 def make_split(
@@ -28,12 +44,11 @@ def make_split(
     label_names: tuple[str, ...] = (),
     length: int | None = None,
     collate_fn: Collate | None = None,
-    max_shapes: int = DataConfig.max_shapes,
 ) -> Split:
     """The split through `loader`.
 
     Args:
-        max_shapes: how many widths `bucketed` may pad to.
+        plan: of `bucketed` a `BucketPlan`.
         model: needed by `prepare` alone, whose method it is.
         length: pad to this many tokens; None pads as the loader does.
 
@@ -43,9 +58,9 @@ def make_split(
     if loader == "bucketed":
         if collate_fn is not None:
             raise ConfigError("loader bucketed pads by itself; collate_fn goes with to_tf")
-        buckets = in_buckets(plan, encoded.lengths, max_shapes=max_shapes)
-        buckets = buckets if length is None else replace(buckets, widths=(length,))
-        return from_buckets(encoded, tokenizer, buckets, label_names=label_names)
+        if not isinstance(plan, BucketPlan):
+            raise ConfigError("loader bucketed needs a plan with buckets: in_buckets(plan, ...)")
+        return from_buckets(encoded, tokenizer, plan, label_names=label_names)
     common: dict[str, Any] = {"label_names": label_names, "length": length}
     if loader == "numpy":
         if collate_fn is not None:

@@ -4,6 +4,9 @@
     plan.n_steps                    # 535: the last batch is smaller, none is dropped
     plan.rows(epoch=0, step=3)      # int64 [16]
 
+    plan = in_buckets(plan, lengths, max_shapes=24)     # rows of like lengths meet
+    order, bounds = plan.layout(epoch=0)                # step n is order[bounds[n]:bounds[n + 1]]
+
 Every loader, of TensorFlow and of PyTorch, takes its order from here, so that runs through
 different loaders see the same batches, and any step can be reached without replaying others.
 """
@@ -12,8 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+
+from tfft.errors import DataError, listed
 
 
 @dataclass(frozen=True)
@@ -25,27 +31,45 @@ class BatchPlan:
 
     @property
     def n_steps(self) -> int:
+        """Of the first epoch; of batches of so many tokens, others may have some more or less."""
+        return self.steps(0)
+
+    def steps(self, epoch: int) -> int:
         return -(-self.n_examples // self.batch_size)
+
+    def total_steps(self, epochs: int) -> int:
+        return sum(self.steps(epoch) for epoch in range(epochs))
+
+    def layout(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Every row once, int64 [n_examples], and where batches begin and end in it, int64
+        [n_steps + 1].
+        """
+        bounds = np.arange(0, self.n_examples + self.batch_size, self.batch_size)
+        bounds[-1] = self.n_examples
+        return self._shuffled(epoch), bounds
 
     def order(self, epoch: int) -> np.ndarray:
         """Every row once: int64 [n_examples], as it comes where nothing is shuffled."""
-        if not self.shuffle:
-            return np.arange(self.n_examples)
-        return np.random.Generator(np.random.PCG64([self.seed, epoch])).permutation(self.n_examples)
+        return self.layout(epoch)[0]
 
     def rows(self, epoch: int, step: int) -> np.ndarray:
         """One batch's rows: int64 [batch_size], fewer in the last."""
-        start = step * self.batch_size
-        return self.order(epoch)[start : start + self.batch_size]
+        order, bounds = self.layout(epoch)
+        return order[bounds[step] : bounds[step + 1]]
 
-    def width(self, lengths: np.ndarray) -> int:
-        """What a batch of rows of these lengths is padded to: the longest."""
-        return int(lengths.max())
+    def padded(self, longest: np.ndarray) -> np.ndarray:
+        """What batches whose longest rows have so many tokens are padded to: int64 [n_steps]."""
+        return longest
 
     def batches(self, epoch: int) -> Iterator[np.ndarray]:
-        order = self.order(epoch)
-        for start in range(0, self.n_examples, self.batch_size):
-            yield order[start : start + self.batch_size]
+        order, bounds = self.layout(epoch)
+        for start, end in pairwise(bounds):
+            yield order[start:end]
+
+    def _shuffled(self, epoch: int) -> np.ndarray:
+        if not self.shuffle:
+            return np.arange(self.n_examples)
+        return np.random.Generator(np.random.PCG64([self.seed, epoch])).permutation(self.n_examples)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,37 +83,107 @@ class BucketPlan(BatchPlan):
     Attributes:
         lengths: tokens a row: int64 [n_examples].
         widths: what a batch may be padded to, ascending; the last one holds the longest row.
+        batch_tokens: the most tokens of a batch, padding included, in the place of `batch_size`; a
+            row that is longer is a batch of its own.
     """
 
     lengths: np.ndarray
     widths: tuple[int, ...]
+    batch_tokens: int | None = None
 
-    def order(self, epoch: int) -> np.ndarray:
+    def padded(self, longest: np.ndarray) -> np.ndarray:
+        """The narrowest of the widths that hold the longest."""
+        return np.asarray(self.widths)[np.searchsorted(self.widths, longest)]
+
+    def steps(self, epoch: int) -> int:
+        return super().steps(epoch) if self.batch_tokens is None else len(self.layout(epoch)[1]) - 1
+
+    def layout(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        if self.batch_tokens is not None:
+            return self._layout_by_tokens(epoch, self.batch_tokens)
         if not self.shuffle:
-            return super().order(epoch)
-        order = super().order(epoch)
+            return super().layout(epoch)
+        order, bounds = super().layout(epoch)
         # The rows that fill no batch are the last one, so that every other batch is whole.
-        n_whole = self.n_examples - self.n_examples % self.batch_size
-        whole, rest = order[:n_whole], order[n_whole:]
-        window = np.arange(n_whole) // (WINDOW_BATCHES * self.batch_size)
-        grouped = whole[np.lexsort((self.lengths[whole], window))].reshape(-1, self.batch_size)
-        generator = np.random.Generator(np.random.PCG64([self.seed, epoch, 1]))
-        return np.concatenate([generator.permutation(grouped).reshape(-1), rest])
+        whole = order[: self.n_examples - self.n_examples % self.batch_size]
+        for window in _windows(whole, WINDOW_BATCHES * self.batch_size):
+            window[:] = window[np.argsort(self.lengths[window], kind="stable")]
+        self._generator(epoch).shuffle(whole.reshape(-1, self.batch_size))
+        return order, bounds
 
-    def width(self, lengths: np.ndarray) -> int:
-        """The narrowest of the widths that holds the longest."""
-        return self.widths[int(np.searchsorted(self.widths, lengths.max()))]
+    def _layout_by_tokens(self, epoch: int, most: int) -> tuple[np.ndarray, np.ndarray]:
+        order = self._shuffled(epoch)
+        padded = self.padded(self.lengths)
+        if not self.shuffle:
+            return order, np.concatenate([[0], _cut_by_tokens(padded, most)])
+        n_rows = max(1, WINDOW_BATCHES * most // max(1, int(padded.mean())))
+        batches = []
+        for window in _windows(order, n_rows):
+            window[:] = window[np.argsort(self.lengths[window], kind="stable")]
+            batches += np.split(window, _cut_by_tokens(padded[window], most)[:-1])
+        batches = [batches[place] for place in self._generator(epoch).permutation(len(batches))]
+        sizes = [len(batch) for batch in batches]
+        return np.concatenate(batches), np.concatenate([[0], np.cumsum(sizes)])
+
+    def _generator(self, epoch: int) -> np.random.Generator:
+        return np.random.Generator(np.random.PCG64([self.seed, epoch, 1]))
 
 
 # Batches that are sorted together: the more, the less padding, and the less chance in who meets.
 WINDOW_BATCHES = 100
+# Lengths that are told apart in choosing widths; of more, some go together.
+MOST_LENGTHS = 1024
 
 
-def in_buckets(plan: BatchPlan, lengths: np.ndarray, *, max_shapes: int) -> BucketPlan:
-    """The plan for rows of these lengths, with the widths that pad them least."""
-    widths = choose_widths(lengths, max_shapes)
+def _windows(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def _cut_by_tokens(padded: np.ndarray, most: int) -> np.ndarray:
+    """Where to cut rows of these padded lengths, so that a batch has at most so many tokens.
+
+    Returns:
+        int64 [n_batches], the end of each.
+    """
+    ends, start = [], 0
+    while start < len(padded):
+        # As many as the first row's length allows, then fewer where a longer one is among them.
+        reach = padded[start : start + max(1, most // int(padded[start]))]
+        tokens = np.maximum.accumulate(reach) * np.arange(1, len(reach) + 1)
+        start += max(1, int(np.searchsorted(tokens, most, side="right")))
+        ends.append(start)
+    return np.array(ends, dtype=np.int64)
+
+
+def in_buckets(
+    plan: BatchPlan,
+    lengths: np.ndarray,
+    *,
+    max_shapes: int,
+    widths: tuple[int, ...] | None = None,
+    batch_tokens: int | None = None,
+) -> BucketPlan:
+    """The plan for rows of these lengths, with the widths that pad them least, or with those given.
+
+    Raises:
+        DataError: the widths that are given can't hold the longest row.
+    """
+    longest = int(lengths.max())
+    if widths is not None and widths[-1] < longest:
+        raise DataError(
+            f"the buckets ({listed(widths, most=8)}) hold {widths[-1]} tokens at most, and the "
+            f"longest text has {longest}; add a bucket of {longest}, or cut with "
+            f"--max-length {widths[-1]}"
+        )
     return BucketPlan(
-        plan.n_examples, plan.batch_size, plan.seed, plan.shuffle, lengths=lengths, widths=widths
+        plan.n_examples,
+        plan.batch_size,
+        plan.seed,
+        plan.shuffle,
+        lengths=lengths,
+        widths=widths or choose_widths(lengths, max_shapes),
+        batch_tokens=batch_tokens,
     )
 
 
@@ -99,7 +193,7 @@ def choose_widths(lengths: np.ndarray, max_shapes: int) -> tuple[int, ...]:
     Dynamic programming over the histogram of lengths: the best way to pad all rows of up to n
     tokens with k widths ends in n, after the best way to pad those up to some m with k - 1.
     """
-    distinct, counts = np.unique(lengths, return_counts=True)
+    distinct, counts = _histogram(lengths)
     n = len(distinct)
     rows = np.concatenate([[0], np.cumsum(counts)])
     # cost[n], with one width more each round: the tokens of the first n lengths, padded.
@@ -122,15 +216,32 @@ def choose_widths(lengths: np.ndarray, max_shapes: int) -> tuple[int, ...]:
     return tuple(reversed(widths))
 
 
+def _histogram(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct lengths, ascending, and how many rows have each; of very many, rounded up."""
+    counts = np.bincount(lengths)
+    distinct = np.flatnonzero(counts)
+    if len(distinct) > MOST_LENGTHS:
+        longest = int(distinct[-1])
+        step = -(-longest // MOST_LENGTHS)
+        rounded = np.minimum(-(-distinct // step) * step, longest)
+        counts = np.bincount(rounded, weights=counts[distinct]).astype(np.int64)
+        distinct = np.flatnonzero(counts)
+    return distinct, counts[distinct]
+
+
 def padding_fraction(lengths: np.ndarray, padded: np.ndarray) -> float:
     """The part of padded tokens that are padding; `padded` is each row's length with it."""
     total = int(padded.sum())
     return 1.0 - float(lengths.sum()) / total if total else 0.0
 
 
-def batch_widths(lengths: np.ndarray, plan: BatchPlan) -> np.ndarray:
-    """What each row is padded to in the first epoch: int64 [n_examples]."""
-    padded = np.zeros_like(lengths)
-    for rows in plan.batches(0):
-        padded[rows] = plan.width(lengths[rows])
-    return padded
+def batch_widths(lengths: np.ndarray, plan: BatchPlan, epoch: int = 0) -> np.ndarray:
+    """What each batch of an epoch is padded to: int64 [n_steps]."""
+    order, bounds = plan.layout(epoch)
+    return plan.padded(np.maximum.reduceat(lengths[order], bounds[:-1]))
+
+
+def padding_of(lengths: np.ndarray, plan: BatchPlan) -> float:
+    """The part of the first epoch's tokens that is padding."""
+    _, bounds = plan.layout(0)
+    return padding_fraction(lengths, batch_widths(lengths, plan) * np.diff(bounds))

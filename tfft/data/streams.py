@@ -20,7 +20,7 @@ from datasets import Dataset
 
 from tfft.backend import tf, transformers
 from tfft.data.encode import Encoded
-from tfft.data.plan import BatchPlan, batch_widths, padding_fraction
+from tfft.data.plan import BatchPlan, padding_fraction, padding_of
 from tfft.data.split import Split, lean_options
 
 Collate = Callable[[list[dict[str, Any]]], dict[str, Any]]
@@ -82,7 +82,7 @@ def from_to_tf(
 ) -> Split:
     """Through `to_tf_dataset`; arguments as for `from_prepare`."""
     collate = collate_fn or collator(tokenizer, length=length)
-    has_labels = "labels" in encoded.tokens.column_names
+    has_labels = encoded.labels is not None
 
     def open_stream(rows: Dataset) -> Any:
         return rows.to_tf_dataset(
@@ -117,7 +117,7 @@ def _from_stream(
         return (cast, tf.cast(labels[0], label_type)) if labels else cast
 
     def epoch(number: int) -> Any:
-        rows = encoded.tokens.select(plan.order(number)) if plan.shuffle else encoded.tokens
+        rows = encoded.dataset.select(plan.order(number)) if plan.shuffle else encoded.dataset
         stream = open_stream(_of_any_length(rows))
         return stream.map(as_contracted).with_options(lean_options())
 
@@ -140,13 +140,14 @@ def _padding(
     if collate_fn is not None:
         batches = list(itertools.islice(plan.batches(0), MEASURED_BATCHES))
         widths = [
-            collate_fn([encoded.tokens[int(row)] for row in rows])["input_ids"].shape[1]
+            collate_fn([encoded.dataset[int(row)] for row in rows])["input_ids"].shape[1]
             for rows in batches
         ]
         measured = np.concatenate(batches)
         return padding_fraction(lengths[measured], np.repeat(widths, [len(b) for b in batches]))
-    padded = batch_widths(lengths, plan) if length is None else np.full_like(lengths, length)
-    return padding_fraction(lengths, padded)
+    if length is None:
+        return padding_of(lengths, plan)
+    return padding_fraction(lengths, np.full_like(lengths, length))
 
 
 def _of_any_length(rows: Dataset) -> Dataset:
