@@ -17,6 +17,7 @@ from tiny import sentence
 
 from tfft.data import cache, tokens
 from tfft.data.encode import Encoded, encode
+from tfft.folders import cache_folder
 from tfft.pretrained import load_tokenizer, open_checkpoint
 from tfft.progress import Progress, shown_by
 from tfft.tasks import TASKS
@@ -246,9 +247,9 @@ def test_the_cache_lies_where_the_environment_says(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("TFFT_CACHE", raising=False)
-    assert cache.cache_folder() == tmp_path / "tfft"
+    assert cache_folder() == tmp_path / "tfft"
     monkeypatch.setenv("TFFT_CACHE", "~/elsewhere")
-    assert cache.cache_folder() == Path("~/elsewhere").expanduser()
+    assert cache_folder() == Path("~/elsewhere").expanduser()
 
 
 def test_batches_out_of_the_file_are_those_out_of_memory(tmp_path: Path, tokenizer: Any) -> None:

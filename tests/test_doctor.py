@@ -307,9 +307,10 @@ def test_no_gpu_little_memory_and_little_disk(tmp_path: Path) -> None:
 
 def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    bad = machine.check_files(BARE, {"HF_HOME": str(tmp_path / "file")}, tmp_path)
-    assert [each.state for each in bad] == ["ok", "warning", "warning"]
-    good = machine.check_files(BARE, {"HF_HOME": str(tmp_path / "to" / "be")}, tmp_path)
+    there, not_there = str(tmp_path / "to" / "be"), str(tmp_path / "file")
+    bad = machine.check_files(BARE, {"HF_HOME": not_there, "TFFT_CACHE": not_there}, tmp_path)
+    assert [each.state for each in bad] == ["ok", "warning", "warning", "warning"]
+    good = machine.check_files(BARE, {"HF_HOME": there, "TFFT_CACHE": there}, tmp_path)
     assert {each.state for each in good} == {"ok"}
     assert not (tmp_path / "to").exists()
 

@@ -23,7 +23,7 @@ LAYERS = (
     {"doctor.environment"},
     {"doctor"},
     {"transfers", "refusals", "hub"},
-    {"data.cells"},
+    {"data.cells", "data.spill"},
     {"data.files", "data.columns", "data.labels", "data.sources", "data.plan", "data.tokens"},
     {"data.alignment", "data.label_sets", "data.scores", "data.targets", "data.class_weights"},
     {"data.examples", "data.cache", "data.choice"},

@@ -11,6 +11,7 @@ import pytest
 from tiny import python, sentence
 
 import tfft
+from tfft.config import LOADERS
 
 SAME_RUN = 1e-6  # one seed on one machine: all that may differ is the order of a sum
 
@@ -71,7 +72,7 @@ def test_run_toml_gives_the_same_figures_again(run: Path, tmp_path: Path) -> Non
 def test_run_toml_holds_what_was_found_and_no_output(run: Path) -> None:
     resolved = tomllib.loads((run / "run.toml").read_text())
     assert resolved["data"]["text_column"] == ["text"]
-    assert resolved["data"]["loader"] in ("numpy", "to_tf")
+    assert resolved["data"]["loader"] in ("numpy", "bucketed")
     assert resolved["data"]["max_length"] == 64
     assert "output" not in json.dumps(resolved)
 
@@ -86,7 +87,7 @@ def test_evaluate_gives_the_run_s_own_figures(run: Path, reviews: Path) -> None:
     assert dict(again.figures) == pytest.approx(figures(run), abs=SAME_RUN)
 
 
-@pytest.mark.parametrize("loader", ["numpy", "prepare", "to_tf"])
+@pytest.mark.parametrize("loader", LOADERS)
 def test_evaluate_gives_the_same_through_every_loader(
     run: Path, reviews: Path, loader: str
 ) -> None:

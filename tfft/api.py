@@ -28,6 +28,7 @@ from tfft.config import (
     read_toml,
 )
 from tfft.errors import ConfigError, listed, nearest
+from tfft.folders import cache_folder
 from tfft.progress import Progress
 from tfft.results import EvalResult, FitResult, PlanResult, PredictResult
 
@@ -156,7 +157,6 @@ def load_data(
     config = merge_options({"data": data, **options})
     if padding not in (True, "max_length"):
         raise ConfigError(f"padding must be True or 'max_length', not {padding!r}")
-    from tfft.data.cache import cache_folder
     from tfft.data.choice import choose_loader
     from tfft.data.encode import encode
     from tfft.data.examples import load_training

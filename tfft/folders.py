@@ -25,6 +25,13 @@ from tfft.errors import ConfigError, TfftError, TrainingError, listed
 SPARE_BYTES = 16 * 2**20
 
 
+def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where tokens are kept: `TFFT_CACHE`, else `tfft` in the user's cache."""
+    if chosen := environ.get("TFFT_CACHE"):
+        return Path(chosen).expanduser()
+    return Path(environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tfft"
+
+
 @dataclass
 class RunFolder:
     """A folder in the making.

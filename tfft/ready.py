@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfft.config import RunConfig, check_for_task
 from tfft.errors import ConfigError, listed
+from tfft.folders import cache_folder
 from tfft.progress import Progress
 from tfft.tasks import TASKS, Task
 
@@ -88,7 +89,6 @@ def prepare(config: RunConfig, progress: Progress) -> Prepared:
 def tokenise(prepared: Prepared, progress: Progress) -> dict[str, Encoded]:
     """Each split in tokens, `train` first."""
     progress.stage("tokenising")
-    from tfft.data.cache import cache_folder
     from tfft.data.encode import encode
 
     encoded = {

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfft.config import RunConfig, check_for_task, read_toml
 from tfft.errors import ModelError, listed
+from tfft.folders import cache_folder
 from tfft.progress import Progress
 from tfft.ready import length_notes
 from tfft.tasks import TASKS, Task
@@ -102,7 +103,6 @@ def read_parts(
         label_needed: to score them; where they are only predicted it is the one split.
     """
     progress.stage("reading the data")
-    from tfft.data.cache import cache_folder
     from tfft.data.encode import encode
     from tfft.data.examples import load_split, splits_to_score
     from tfft.data.sources import open_source

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,9 @@ from tfft.data.tokens import Mapped, Tokens
 
 # Batches made ahead of the step that takes them.
 AHEAD = 4
+_NUMBER, _NUMBERS = tf.TensorSpec([], tf.int64), tf.TensorSpec([None], tf.int64)
+# Without AutoGraph, which would read a function's source to find no branch in it.
+_as_it_is = tf.autograph.experimental.do_not_convert
 
 
 def from_buckets(
@@ -43,6 +47,7 @@ def from_buckets(
     fills = {name: fill_value(name, tokenizer) for name in names}
     pads_left = tokenizer.padding_side == "left"
 
+    @partial(tf.function, input_signature=[_NUMBERS, _NUMBER], autograph=False)
     def padded(rows: Any, width: Any) -> Any:
         """One batch: features int32 [len(rows), width], and its labels."""
         starts, ends = buffers.bounds(rows)
@@ -77,7 +82,7 @@ def from_buckets(
         with tf.device("CPU:0"):
             order = tf.constant(order)
             steps = tf.data.Dataset.from_tensor_slices((bounds[:-1], bounds[1:], widths))
-            stream = steps.map(lambda start, end, width: padded(order[start:end], width))
+            stream = steps.map(_as_it_is(lambda start, end, width: padded(order[start:end], width)))
         return stream.prefetch(AHEAD).with_options(_options())
 
     spec: Any = {name: tf.TensorSpec([None, None], tf.int32) for name in names}

@@ -1,6 +1,6 @@
 """Tokens that are kept on disk, so that a second run on the same texts starts at once.
 
-    tokens, n_cut = load_or_make(cache_folder(), key, make)
+    tokens, n_cut = load_or_make(folders.cache_folder(), key, make)
 
 An entry is a folder of its own, written aside and renamed when it is whole: what is there is
 complete. Its checksum is verified all the same, since a disk can lie. Two runs that want the same
@@ -40,13 +40,6 @@ Make = Callable[[Path | None], tuple[Tokens, int]]
 
 class _UnusableError(Exception):
     """An entry is there, but broken or of another version; its text says which."""
-
-
-def cache_folder() -> Path:
-    """`TFFT_CACHE`, else `tfft` in the user's cache."""
-    if chosen := os.environ.get("TFFT_CACHE"):
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tfft"
 
 
 def load_or_make(root: Path, key: str, make: Make) -> tuple[Tokens, int]:

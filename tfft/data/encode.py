@@ -15,17 +15,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from datasets import Dataset
 
 from tfft.data.cache import load_or_make
 from tfft.data.cells import column_of, digest_of
+from tfft.data.spill import data_set
 from tfft.data.targets import as_arrow, from_arrow
 from tfft.data.tokens import Tokens, join
 from tfft.errors import DataError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 # Rows that are tokenised at a time: what is held as Python objects.
 CHUNK_ROWS = 1000
@@ -70,7 +73,7 @@ class Encoded:
             for name in self.features
         }
         labels = {} if self.labels is None else {"labels": as_arrow(self.labels)}
-        return Dataset(pa.table(columns | labels))
+        return data_set(pa.table(columns | labels))
 
 
 def encode(rows: Dataset, tokenizer: Any, *, max_length: int, cache: Path | None = None) -> Encoded:

@@ -27,6 +27,7 @@ from tfft.config import DataConfig
 from tfft.data.cells import are_texts, column_of, digest_of
 from tfft.data.columns import Columns, check_columns, find_columns
 from tfft.data.sources import Source, open_source
+from tfft.data.spill import data_set
 from tfft.data.targets import (
     Targets,
     align_targets,
@@ -342,11 +343,9 @@ def labels_of(rows: Dataset) -> np.ndarray:
 
 
 def _with_labels(rows: Dataset, values: np.ndarray) -> Dataset:
-    from datasets import Dataset
-
     table = rows.with_format("arrow")[:]
     place = table.column_names.index("label")
-    return Dataset(table.set_column(place, "label", as_arrow(values)))
+    return data_set(table.set_column(place, "label", as_arrow(values)))
 
 
 def _unusable(source: Source, split: str) -> Mapping[str, str]:
@@ -377,8 +376,6 @@ def _standardise(
     unusable: Mapping[str, str] | None = None,
 ) -> tuple[Dataset, list[str]]:
     """The columns under their standard names, without the rows that lack a text or a label."""
-    from datasets import Dataset
-
     chosen = (*columns.texts, *(columns.labels if targets is not None else ()))
     check_columns(chosen, raw.column_names, where=where, unusable=unusable or {})
     n_rows = len(raw)
@@ -409,7 +406,7 @@ def _standardise(
     numbers = np.arange(n_rows)
     has_ids = columns.id in raw.column_names and columns.id not in (unusable or {})
     standard["id"] = column_of(raw, columns.id) if columns.id and has_ids else numbers
-    rows = Dataset(pa.table({**standard, "row": numbers}))
+    rows = data_set(pa.table({**standard, "row": numbers}))
     if present.all():
         return rows, notes
     told = "; ".join(

@@ -21,9 +21,10 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tfft.data.spill import on_disk
 from tfft.errors import DataError, listed
 
-# Rows converted to Arrow at a time, so that a large file isn't held as Python objects.
+# Rows converted to Arrow at a time, and moved to a mapped file: a large file isn't held in memory.
 CHUNK_ROWS = 50_000
 
 
@@ -200,7 +201,7 @@ def _read_json(path: Path) -> Table:
 def _read_parquet(path: Path) -> Table:
     try:
         _refuse_twice(path, pq.read_schema(path).names)
-        rows = pq.read_table(path)
+        rows = _read_batches(pq.ParquetFile(path))
     except pa.ArrowException as error:
         raise DataError(f"{path}: not a parquet file: {str(error).splitlines()[0]}") from None
     # What some writers call a string, few functions take.
@@ -209,6 +210,17 @@ def _read_parquet(path: Path) -> Table:
         for each in rows.schema
     ]
     return Table(rows.cast(pa.schema(plain)))
+
+
+def _read_batches(file: pq.ParquetFile) -> pa.Table:
+    """All rows; of a large file with what is read moved out of memory on the way."""
+    if file.metadata.num_rows <= CHUNK_ROWS:
+        return file.read()
+    batches = [
+        pa.RecordBatch.from_arrays([on_disk(each) for each in batch.columns], schema=batch.schema)
+        for batch in file.iter_batches(CHUNK_ROWS)
+    ]
+    return pa.Table.from_batches(batches)
 
 
 READERS: dict[str, Callable[[Path], Table]] = {
@@ -309,7 +321,9 @@ class _Column:
         pending, self._pending = self._pending, []
         try:
             if pending:
-                self._chunks.append(pa.array(pending))
+                chunk = pa.array(pending)
+                # A small file stays in memory: it is one chunk.
+                self._chunks.append(on_disk(chunk) if len(chunk) >= CHUNK_ROWS else chunk)
         except (pa.ArrowException, OverflowError) as error:
             self._failure = _no_one_type(error)
         except UnicodeEncodeError as error:  # JSON can spell half of a surrogate pair

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from tfft.data.files import READERS, Table, read_file
+from tfft.data.spill import data_set
 from tfft.errors import DataError, listed, nearest
 from tfft.hub import load_data
 
@@ -128,7 +129,7 @@ def _open_folder(name: str, path: Path) -> Source:
 
 def _as_splits(tables: Mapping[str, Table]) -> tuple[DatasetDict, dict[str, dict[str, str]]]:
     """Data sets by split; and, by split, the columns that can't be used, of nulls here."""
-    from datasets import Dataset, DatasetDict, Features
+    from datasets import DatasetDict, Features
 
     splits, unusable = DatasetDict(), {}
     for split, table in tables.items():
@@ -139,7 +140,7 @@ def _as_splits(tables: Mapping[str, Table]) -> tuple[DatasetDict, dict[str, dict
             except (ValueError, NotImplementedError):
                 unusable[split][column.name] = f"its type, {column.type}, isn't supported"
                 rows = rows.set_column(place, column.name, pa.nulls(rows.num_rows))
-        splits[split] = Dataset(rows)
+        splits[split] = data_set(rows)
     return splits, unusable
 
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from tfft.doctor.findings import Finding
 from tfft.doctor.probe import Seen
+from tfft.folders import cache_folder
 
 GIB = 2**30
 # BERT-base in float32 is 0.4 GiB: its weights, gradients and Adam's two moments take four of them,
@@ -105,6 +106,15 @@ def check_files(machine: Machine, environ: Mapping[str, str], folder: Path) -> l
             told = f"{path} can't be written to: nothing can be fetched from the hub"
             command = "export HF_HOME=/a/folder/of/yours"
             findings.append(Finding("files", name, "warning", told, command))
+    tokens = cache_folder(environ)
+    if _is_writable(tokens):
+        findings.append(Finding("files", "token cache", "ok", str(tokens)))
+    else:
+        told = (
+            f"{tokens} can't be written to: each run tokenises anew and holds all in memory"
+        )
+        command = "export TFFT_CACHE=/a/folder/of/yours"
+        findings.append(Finding("files", "token cache", "warning", told, command))
     return findings
 
 
