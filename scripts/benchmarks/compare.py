@@ -43,7 +43,9 @@ class Settings:
         metric, quality: the validation figure, and the value that "seconds to" waits for.
         threads: of each framework; None tries some and takes the best.
         kerashub: a Python that has keras-hub.
-        budget_s: nothing new is started after that many seconds; None never stops.
+        budget_s: seconds for all of it: nothing new is started when 70 % of them are gone.
+        train_on: how many of the data sets are trained on, the first ones; None takes all. The
+            others have their input pipeline measured.
     """
 
     data: tuple[str, ...]
@@ -105,14 +107,19 @@ class Measured:
 
 
 class Clock:
-    """Says when there is no time left to start something new."""
+    """Says when there is no time left to start something new, and when to give up.
+
+    Attributes:
+        deadline: on the monotonic clock; None where time is no matter.
+    """
 
     def __init__(self, budget_s: float | None) -> None:
-        self._ends = None if budget_s is None else time.monotonic() + budget_s
+        self.deadline = None if budget_s is None else time.monotonic() + budget_s
+        self._starts_end = None if budget_s is None else time.monotonic() + 0.7 * budget_s
 
     @property
     def is_over(self) -> bool:
-        return self._ends is not None and time.monotonic() > self._ends
+        return self._starts_end is not None and time.monotonic() > self._starts_end
 
 
 def compare(settings: Settings, *, work: Path, tell: Tell) -> dict[str, Any]:
@@ -128,13 +135,14 @@ def compare(settings: Settings, *, work: Path, tell: Tell) -> dict[str, Any]:
     clock = Clock(settings.budget_s)
     started = time.monotonic()
     tell("probing the machine")
-    probe = probe_machine(settings, work, clock)
+    probe = probe_machine(settings, work, clock, tell)
     document: dict[str, Any] = {
         "machine": about(),
         "settings": asdict(settings),
         "probe": probe,
         "data": {},
     }
+    benches = []
     for number, source in enumerate(settings.data):
         folder = work / f"data-{number}"
         rows = write_rows(
@@ -144,12 +152,15 @@ def compare(settings: Settings, *, work: Path, tell: Tell) -> dict[str, Any]:
             n_validation=settings.n_validation,
             seed=settings.seed,
         )
-        bench = Bench(settings, rows, model, probe["threads"], folder, clock, tell)
         tell(f"{rows.name}: {rows.n_train:,} rows, {rows.n_validation:,} for validation")
+        bench = Bench(settings, rows, model, probe["threads"], folder, clock, tell)
         inputs = bench.input_alone()
-        trains = settings.train_on is None or number < settings.train_on
-        paths = {name: asdict(each) for name, each in bench.training().items()} if trains else {}
-        document["data"][rows.name] = {"rows": rows.to_json(), "input": inputs, "paths": paths}
+        document["data"][rows.name] = {"rows": rows.to_json(), "input": inputs, "paths": {}}
+        benches.append(bench)
+    for bench in benches[: settings.train_on]:
+        tell(f"{bench.rows.name}: training")
+        paths = {name: asdict(each) for name, each in bench.training().items()}
+        document["data"][bench.rows.name]["paths"] = paths
     document["seconds"] = time.monotonic() - started
     return document
 
@@ -185,9 +196,14 @@ class Bench:
                     continue
                 tokens |= told["tokens"]
                 children |= dict.fromkeys(told["names"], child)
-            for _ in range(self.settings.rounds):
-                for name, child in children.items():
-                    rates.setdefault(name, []).append(child.ask(go=name)["rate"])
+            for number in range(self.settings.rounds):
+                for name in _turned(list(children), number):
+                    try:
+                        rates.setdefault(name, []).append(children[name].ask(go=name)["rate"])
+                    except ChildError as error:
+                        self.tell(f"  input, {name}: {error}")
+                        del children[name]
+        rates = {name: each for name, each in rates.items() if each}
         for name, each in rates.items():
             self.tell(f"  input alone, {name}: {sorted(each)[len(each) // 2]:,.0f} examples/s")
         return {name: {"rates": each, "tokens": tokens[name]} for name, each in rates.items()}
@@ -309,7 +325,14 @@ class Bench:
         threads = {"threads": self.threads.get(framework)}
         more = {} if python is None else {"python": python}
         log = self.work / f"{name}.log"
-        return Child.start(case, {**job, **threads}, log=log, environ=environ, **more)
+        return Child.start(
+            case,
+            {**job, **threads},
+            log=log,
+            environ=environ,
+            deadline=self.clock.deadline,
+            **more,
+        )
 
     def _job(self) -> dict[str, Any]:
         return {
@@ -346,7 +369,7 @@ def environ_of(framework: str, threads: Mapping[str, int | None], cache: Path) -
     return environ
 
 
-def probe_machine(settings: Settings, work: Path, clock: Clock) -> dict[str, Any]:
+def probe_machine(settings: Settings, work: Path, clock: Clock, tell: Tell) -> dict[str, Any]:
     """Each framework's best number of threads (None: its default), and the matrix product's peak.
 
     The product is of float32 squares, the shortest of several runs in every setting.
@@ -362,8 +385,12 @@ def probe_machine(settings: Settings, work: Path, clock: Clock) -> dict[str, Any
             job = {"size": 8192 if on_gpu else 1536, "threads": number}
             environ = environ_of(framework, threads, work / "caches" / "probe")
             log = work / f"{case}-{name}.log"
-            with Child.start(case, job, log=log, environ=environ) as child:
-                told = [child.hear(), child.ask(go="on")]
+            with Child.start(case, job, log=log, environ=environ, deadline=clock.deadline) as child:
+                try:
+                    told = [child.hear(), child.ask(go="on")]
+                except ChildError as error:
+                    tell(f"  {framework}, {name} threads: {error}")
+                    continue
             tried.setdefault(framework, {})[name] = {
                 key: max(each[key] for each in told) for key in ("gflops", "layers_per_s")
             }

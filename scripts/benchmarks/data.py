@@ -40,6 +40,8 @@ def write_rows(
     Raises:
         TfftError: what `tfft fit --data` would say.
     """
+    from datasets import disable_progress_bars
+
     from tfft.config import DataConfig
     from tfft.data.examples import load_training
     from tfft.errors import DataError
@@ -54,6 +56,7 @@ def write_rows(
     examples = load_training(config, seed=seed)
     if examples.task != "single_label" or "text_pair" in examples.train.column_names:
         raise DataError(f"{source}: the benchmark takes classes of single texts")
+    disable_progress_bars()
     for name, rows in (("train", examples.train), ("validation", examples.validation)):
         rows.select_columns(["text", "label"]).to_parquet(str(folder / f"{name}.parquet"))
     return Rows(

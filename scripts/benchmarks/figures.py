@@ -74,7 +74,7 @@ def show(figure: Figure | float | None, form: str = ",.1f") -> str:
 def show_spread(figure: Figure | None, form: str = ",.1f") -> str:
     if figure is None or figure.n < 2:
         return NOTHING
-    return f"{figure.least:{form}}–{figure.most:{form}}"
+    return f"{figure.least:{form}} to {figure.most:{form}}"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,11 +35,13 @@ class Child:
     """A running case.
 
     Attributes:
+        deadline: on the monotonic clock; who has told nothing by then is given up.
         peak_anonymous: the most RssAnon seen (mapped files don't count), in MiB.
     """
 
     process: subprocess.Popen[str]
     log: Path
+    deadline: float | None = None
     peak_anonymous: float = 0.0
     _done: threading.Event = field(default_factory=threading.Event)
 
@@ -50,6 +54,7 @@ class Child:
         log: Path,
         python: str = sys.executable,
         environ: Mapping[str, str] | None = None,
+        deadline: float | None = None,
     ) -> Child:
         paths = [str(SCRIPTS), str(SCRIPTS.parent), os.environ.get("PYTHONPATH", "")]
         with log.open("w") as errors:
@@ -62,7 +67,7 @@ class Child:
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
                 | dict(environ or {}),
             )
-        child = cls(process, log)
+        child = cls(process, log, deadline)
         threading.Thread(target=child._watch, daemon=True).start()
         return child
 
@@ -70,9 +75,14 @@ class Child:
         """What it tells next.
 
         Raises:
-            ChildError: it has ended; the end of its log says why.
+            ChildError: it has ended, and the end of its log says why; or its time is up.
         """
         assert self.process.stdout is not None
+        if self.deadline is not None:
+            left = max(0.0, self.deadline - time.monotonic())
+            # A child tells one line and waits, so none is left over in Python's own buffer.
+            if not select.select([self.process.stdout], [], [], left)[0]:
+                raise ChildError("given up: no time left")
         line = self.process.stdout.readline()
         if not line:
             code = self.process.wait()

@@ -60,7 +60,14 @@ def input_table(inputs: Mapping[str, Any]) -> str:
                 *map(_times, ratios),
             )
         )
-    header = ("loader", "examples/s", "min–max", "padding", "÷ tfft-prepare", "÷ tutorial-prepare")
+    header = (
+        "loader",
+        "examples/s",
+        "least to most",
+        "padding",
+        "÷ tfft-prepare",
+        "÷ tutorial-prepare",
+    )
     return table(header, rows)
 
 
@@ -85,7 +92,7 @@ def epoch_table(data: Mapping[str, Any], settings: Mapping[str, Any], peak: floa
             )
         )
     header = (
-        *("path", "examples/s", "min–max", f"{against} is faster by", "s an epoch"),
+        *("path", "examples/s", "least to most", f"{against} is faster by", "s an epoch"),
         *("padding", "GFLOP/s", "of peak", "waits for input"),
     )
     return table(header, rows)
@@ -150,8 +157,18 @@ def _machine(document: Mapping[str, Any]) -> str:
             f"- threads: {threads}",
             f"- matrix product, float32: {peaks}",
             f"- model: {settings['model']}; {settings['rounds']} rounds, seed {settings['seed']}",
+            *_warnings(machine),
         )
     )
+
+
+def _warnings(machine: Mapping[str, Any]) -> list[str]:
+    if machine["load_average"] < 0.25 * machine["cores"]:
+        return []
+    return [
+        "- **the machine was busy with other work**: figures are low, PyTorch's most of all, whose "
+        "threads wait for each other in a loop"
+    ]
 
 
 def _data_line(name: str, rows: Mapping[str, Any], settings: Mapping[str, Any]) -> str:

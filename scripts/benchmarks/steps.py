@@ -54,12 +54,15 @@ def profile(
 
 
 def parts_of(rounds: list[Mapping[str, float]]) -> dict[str, Figure | None]:
-    """The parts in the order of a step, each a figure over the rounds, in milliseconds.
+    """What was measured, and what follows from it: figures over the rounds, in milliseconds.
 
     `rest` is what a whole step takes beyond its gradients and its update: negative where TensorFlow
     overlaps them.
     """
     figures = {name: Figure.of([each[name] for each in rounds]) for name in rounds[0]}
+    figures["backward alone"] = Figure.of(
+        [each["forward and backward"] - each["forward"] for each in rounds]
+    )
     for optimizer in ("Keras' Adam", "tfft's Adam"):
         figures[f"rest, {optimizer}"] = Figure.of(
             [
@@ -87,6 +90,6 @@ def markdown(document: Mapping[str, Any]) -> str:
             for part, each in parts_of(rounds).items()
             if each is not None
         ]
-        header = ("part", "ms (median)", "min–max", "of a step of tfft's")
+        header = ("part", "ms (median)", "least to most", "of a step of tfft's")
         parts += [f"## {name}", table(header, rows)]
     return "\n\n".join(parts) + "\n"

@@ -12,6 +12,7 @@ import numpy as np
 from datasets import load_dataset
 
 from benchmarks.cases.counting import body_size, tokens_of
+from benchmarks.cases.gpu import tensorflow_peak
 from benchmarks.cases.imports import import_tf_classes
 from benchmarks.worker import Job, Turn
 
@@ -68,7 +69,7 @@ def run(job: Job, turn: Turn) -> None:
         with turn.not_counted():
             logits = model.predict(features, verbose=0).logits
             metrics = single_label(logits, labels)
-        turn.tell(metrics=metrics)
+        turn.tell(metrics=metrics, **tensorflow_peak())
 
 
 def _with_numpy(job: Job, dataset: Any, tokenizer: Any, model: Any) -> tuple[Any, Any, Any]:

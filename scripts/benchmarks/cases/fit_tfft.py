@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cases.counting import body_size, tokens_of
+from benchmarks.cases.gpu import tensorflow_peak
 from benchmarks.cases.imports import import_tf_classes
 from benchmarks.worker import Job, Turn
 from tfft import runs
@@ -95,7 +96,7 @@ class _Told(Progress):
         yield step
 
     def epoch(self, record: EpochRecord, n_epochs: int) -> None:
-        self._turn.tell(metrics=dict(record.metrics), waits=self._input.part())
+        self._turn.tell(metrics=dict(record.metrics), waits=self._input.part(), **tensorflow_peak())
 
 
 class _Waits:

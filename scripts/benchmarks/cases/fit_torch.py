@@ -9,6 +9,7 @@ import numpy as np
 from datasets import load_dataset
 
 from benchmarks.cases.counting import body_size, tokens_of
+from benchmarks.cases.gpu import torch_peak
 from benchmarks.cases.imports import import_torch_classes
 from benchmarks.worker import Job, Turn
 
@@ -79,7 +80,7 @@ def run(job: Job, turn: Turn) -> None:
             logits.append(outputs.logits.cpu().numpy())
             labels.append(batch["labels"].cpu().numpy())
         metrics = single_label(np.concatenate(logits), np.concatenate(labels))
-        turn.tell(metrics=metrics, waits=waited / passed, **gpu_peak())
+        turn.tell(metrics=metrics, waits=waited / passed, **torch_peak())
 
 
 def tokenize(job: Job) -> tuple[Any, Any, Any]:
@@ -117,11 +118,3 @@ def about_torch(model: Any, train: Any, validation: Any) -> dict[str, Any]:
 
 def _on_cpu(batches: Any) -> Any:
     return ({"attention_mask": each["attention_mask"].cpu()} for each in batches)
-
-
-def gpu_peak() -> dict[str, float]:
-    import torch
-
-    if not torch.cuda.is_available():
-        return {}
-    return {"gpu_peak": torch.cuda.max_memory_allocated() / 2**20}

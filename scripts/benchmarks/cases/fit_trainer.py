@@ -6,7 +6,8 @@ import tempfile
 import time
 from typing import Any
 
-from benchmarks.cases.fit_torch import about_torch, gpu_peak, set_threads, tokenize
+from benchmarks.cases.fit_torch import about_torch, set_threads, tokenize
+from benchmarks.cases.gpu import torch_peak
 from benchmarks.cases.imports import import_torch_classes
 from benchmarks.worker import Job, Turn
 
@@ -93,6 +94,6 @@ def _told(turn: Turn, about: dict[str, Any]) -> Any:
                 for name, value in metrics.items()
                 if name.startswith("eval_")
             }
-            turn.tell(metrics=figures, waits=self._waited / self._passed, **gpu_peak())
+            turn.tell(metrics=figures, waits=self._waited / self._passed, **torch_peak())
 
     return Told()
