@@ -303,7 +303,7 @@ class Bench:
 
     def _start_path(self, name: str, cache: str) -> Child:
         path = PATHS[name]
-        job = self._job() | path.settings
+        job = {**self._job(), **path.settings}
         python = None
         if path.framework == "keras-hub":
             python, tokens = self.settings.kerashub, str(self.work / "tokens.npz")

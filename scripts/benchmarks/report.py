@@ -130,11 +130,12 @@ def start_table(data: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
 
 def gflops(measured: Mapping[str, Any]) -> float | None:
     """The median epoch's arithmetic by its time."""
-    seconds, about = Figure.of(measured["epochs"]), measured["about"]
+    seconds: Figure | None = Figure.of(measured["epochs"])
+    about = measured["about"]
     if seconds is None:
         return None
     passes = 6 * about["train_tokens"]["padded"] + 2 * about["validation_tokens"]["padded"]
-    return float(about["body_size"]) * passes / seconds.median / 1e9
+    return float(about["body_size"] * passes / seconds.median / 1e9)
 
 
 def _machine(document: Mapping[str, Any]) -> str:

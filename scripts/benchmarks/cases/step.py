@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -78,39 +79,36 @@ def run(job: Job, turn: Turn) -> None:
         # Every gradient is asked for, else TensorFlow leaves out what nobody reads.
         return loss, [gradient for gradient, _ in pairs]
 
-    forward, forward_backward = traced(loss_of), traced(backward)
+    forward = traced(loss_of)
+    forward_backward: Any = traced(backward)
     nothing = traced(lambda features, labels: tf.shape(labels)[0])
     forward_backward.get_concrete_function()  # which fills `variables`
     updates = {name: _update(optimizer, variables) for name, optimizer in optimizers.items()}
     steps = {name: whole(optimizer) for name, optimizer in optimizers.items()}
 
     batches, on_gpu = _endless(train), bool(tf.config.list_physical_devices("GPU"))
+    taken: defaultdict[str, list[float]] = defaultdict(list)
+
+    def timed(name: str, work: Callable[..., Any], *arguments: Any) -> Any:
+        started = time.perf_counter()
+        result = work(*arguments)
+        if on_gpu:
+            tf.test.experimental.sync_devices()  # work goes on there after the call
+        taken[name].append(1000 * (time.perf_counter() - started))
+        return result
+
     while True:
-        figures: dict[str, list[float]] = {}
-
-        def timed(name: str, work: Callable[[], Any], figures: Any = figures) -> Any:
-            started = time.perf_counter()
-            result = work()
-            if on_gpu:
-                tf.test.experimental.sync_devices()  # work goes on there after the call
-            figures.setdefault(name, []).append(1000 * (time.perf_counter() - started))
-            return result
-
         for _ in range(job["n_batches"]):
-            batch = timed("input", lambda: next(batches))
-            timed("call", lambda batch=batch: nothing(*batch))
-            timed("forward", lambda batch=batch: forward(*batch))
-            _, gradients = timed(
-                "forward and backward", lambda batch=batch: forward_backward(*batch)
-            )
+            batch = timed("input", next, batches)
+            timed("call", nothing, *batch)
+            timed("forward", forward, *batch)
+            _, gradients = timed("forward and backward", forward_backward, *batch)
             for name, update in updates.items():
-                timed(
-                    f"optimizer, {name}",
-                    lambda update=update, gradients=gradients: update(gradients),
-                )
+                timed(f"optimizer, {name}", update, gradients)
             for name, step in steps.items():
-                timed(f"whole step, {name}", lambda step=step, batch=batch: step(*batch))
-        turn.tell(medians={name: float(np.median(each)) for name, each in figures.items()})
+                timed(f"whole step, {name}", step, *batch)
+        turn.tell(medians={name: float(np.median(each)) for name, each in taken.items()})
+        taken.clear()
 
 
 def _endless(split: Any) -> Iterator[Any]:

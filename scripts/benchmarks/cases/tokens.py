@@ -14,7 +14,7 @@ def run(job: Job, turn: Turn) -> None:
     turn.start()
     files = {name: f"{job['data']}/{name}.parquet" for name in ("train", "validation")}
     tokenizer = transformers.AutoTokenizer.from_pretrained(job["model"])
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for name, rows in load_dataset("parquet", data_files=files).items():
         tokenized = tokenizer(
             list(rows["text"]),
