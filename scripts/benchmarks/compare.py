@@ -133,16 +133,15 @@ def compare(settings: Settings, *, work: Path, tell: Tell) -> dict[str, Any]:
 
     model = str(open_checkpoint(settings.model, TASKS["single_label"]).folder)
     clock = Clock(settings.budget_s)
-    started = time.monotonic()
+    machine, started = about(), time.monotonic()
     tell("probing the machine")
     probe = probe_machine(settings, work, clock, tell)
     document: dict[str, Any] = {
-        "machine": about(),
+        "machine": machine,
         "settings": asdict(settings),
         "probe": probe,
         "data": {},
     }
-    benches = []
     for number, source in enumerate(settings.data):
         folder = work / f"data-{number}"
         rows = write_rows(
@@ -155,12 +154,9 @@ def compare(settings: Settings, *, work: Path, tell: Tell) -> dict[str, Any]:
         tell(f"{rows.name}: {rows.n_train:,} rows, {rows.n_validation:,} for validation")
         bench = Bench(settings, rows, model, probe["threads"], folder, clock, tell)
         inputs = bench.input_alone()
-        document["data"][rows.name] = {"rows": rows.to_json(), "input": inputs, "paths": {}}
-        benches.append(bench)
-    for bench in benches[: settings.train_on]:
-        tell(f"{bench.rows.name}: training")
-        paths = {name: asdict(each) for name, each in bench.training().items()}
-        document["data"][bench.rows.name]["paths"] = paths
+        trains = settings.train_on is None or number < settings.train_on
+        paths = {name: asdict(each) for name, each in bench.training().items()} if trains else {}
+        document["data"][rows.name] = {"rows": rows.to_json(), "input": inputs, "paths": paths}
     document["seconds"] = time.monotonic() - started
     return document
 

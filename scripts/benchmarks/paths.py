@@ -13,7 +13,7 @@ from typing import Any
 ENVIRON: Mapping[str, Mapping[str, str]] = {
     "tensorflow": {"TF_USE_LEGACY_KERAS": "1", "USE_TORCH": "0", "TF_CPP_MIN_LOG_LEVEL": "3"},
     "torch": {"USE_TF": "0", "USE_TORCH": "1"},
-    "keras-hub": {"TF_CPP_MIN_LOG_LEVEL": "3"},
+    "keras-hub": {"TF_USE_LEGACY_KERAS": "0", "TF_CPP_MIN_LOG_LEVEL": "3"},
 }
 
 

@@ -18,6 +18,8 @@ from benchmarks.figures import (
     table,
 )
 
+# The load average a core from which figures are not to be trusted.
+BUSY = 0.4
 FORMULA = (
     "GFLOP/s: 6 × weights without embeddings × tokens trained on, and 2 × of tokens evaluated, "
     "padding included, by the seconds of a whole epoch. Attention's own products aren't counted."
@@ -164,7 +166,7 @@ def _machine(document: Mapping[str, Any]) -> str:
 
 
 def _warnings(machine: Mapping[str, Any]) -> list[str]:
-    if machine["load_average"] < 0.25 * machine["cores"]:
+    if machine["load_average"] < BUSY * machine["cores"]:
         return []
     return [
         "- **the machine was busy with other work**: figures are low, PyTorch's most of all, whose "
