@@ -18,8 +18,9 @@ from tiny import sentence
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
-# The demo and the tests themselves aren't run from here but by CI (below, and as a whole).
-SCRIPTS = ("scripts/demo", "scripts/test", "scripts/check")
+# The demo, the benchmark and the tests themselves aren't run from here but by CI (below, in a
+# file of their own, and as a whole).
+SCRIPTS = ("scripts/demo", "scripts/test", "scripts/check", "scripts/bench")
 
 
 def blocks(page: Path, language: str) -> list[str]:
