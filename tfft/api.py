@@ -268,6 +268,9 @@ def merge_options(
     if config is None:
         return RunConfig.from_options(given)
     from_file = read_toml(Path(config))
+    for one, other in (("train.steps", "train.epochs"), ("train.epochs", "train.steps")):
+        if one in given:  # goes before the file's other way to say how long
+            from_file.pop(other, None)
     try:
         return RunConfig.from_options({**from_file, **given})
     except ConfigError as error:

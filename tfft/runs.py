@@ -38,7 +38,7 @@ def fit(
     collate_fn: Any = None,
     progress: Progress | None = None,
 ) -> FitResult:
-    """Trains, evaluates after each epoch, and keeps the best one.
+    """Trains, evaluates after each epoch (or `evaluate_every` steps), and keeps the best one.
 
     Args:
         output: the run's folder; None takes `runs/<data>-<n>`.
@@ -196,16 +196,21 @@ def _make_splits(
     progress: Progress,
 ) -> dict[str, Split]:
     from tfft.data.choice import choose_loader
+    from tfft.data.flow import from_stream
     from tfft.data.loaders import make_split
     from tfft.data.plan import BatchPlan
 
-    train = encoded["train"]
+    train, stream = encoded["train"], prepared.examples.stream
     loader, why = choose_loader(
-        config.data.loader, train.lengths, len(train.features), collates=collate_fn is not None
+        config.data.loader,
+        train.lengths,
+        len(train.features),
+        collates=collate_fn is not None,
+        streams=stream is not None,
     )
     progress.note(f"loader: {loader}: {why}")
     batch_size, seed = config.train.batch_size, config.train.seed
-    return {
+    splits = {
         name: make_split(
             each,
             prepared.tokenizer,
@@ -217,7 +222,22 @@ def _make_splits(
             collate_fn=collate_fn,
         )
         for name, each in encoded.items()
+        if name != "train" or stream is None
     }
+    if stream is not None:
+        splits["train"] = from_stream(
+            stream,
+            prepared.tokenizer,
+            train,
+            n_steps=config.train.total_steps(0),
+            batch_size=batch_size,
+            seed=seed,
+            buffer_rows=config.data.shuffle_buffer or 1,
+            max_length=prepared.max_length,
+            max_shapes=config.data.max_shapes,
+            label_names=prepared.examples.label_names,
+        )
+    return splits
 
 
 def evaluate(

@@ -38,7 +38,7 @@ def from_buckets(
     """Batches in the plan's order, each padded to the narrowest width that holds it."""
     pads_left = tokenizer.padding_side == "left"
     features = {
-        name: _Flat.of(encoded.tokens, name, fill_value(name, tokenizer))
+        name: Flat.of(encoded.tokens, name, fill_value(name, tokenizer))
         for name in encoded.features
     }
     labels = encoded.labels
@@ -73,7 +73,7 @@ def from_buckets(
 
 
 @dataclass(frozen=True)
-class _Flat:
+class Flat:
     """One feature of all rows, end to end.
 
     Attributes:
@@ -86,7 +86,7 @@ class _Flat:
     fill: int
 
     @classmethod
-    def of(cls, tokens: Any, name: str, fill: int) -> _Flat:
+    def of(cls, tokens: Any, name: str, fill: int) -> Flat:
         column = column_of(tokens, name)
         lengths = np.asarray(pc.list_value_length(column), dtype=np.int64)
         values = pa.chunked_array([each.flatten() for each in column.chunks]).to_numpy()
