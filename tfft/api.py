@@ -156,6 +156,8 @@ def load_data(
     config = merge_options({"data": data, **options})
     if padding not in (True, "max_length"):
         raise ConfigError(f"padding must be True or 'max_length', not {padding!r}")
+    if config.data.streaming:
+        raise ConfigError("load_data gives whole splits; tfft.fit takes streaming")
     from tfft.data.choice import choose_loader
     from tfft.data.encode import encode
     from tfft.data.examples import load_training

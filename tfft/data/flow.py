@@ -97,7 +97,7 @@ def from_stream(
                 if n_made == n_steps:
                     return
         raise DataError(
-            f"the stream ended after {n_rows:,} rows, step {n_made:,} of {n_steps:,}; try --steps "
+            f"the stream ended after {n_rows:,} training rows, step {n_made:,} of {n_steps:,}; try --steps "
             f"{n_made}, or go without --streaming, which takes the rows as often as needed"
         )
 
