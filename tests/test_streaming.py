@@ -401,7 +401,9 @@ def test_a_stream_is_learned_and_the_run_can_be_made_again(tmp_path: Path, tiny:
     assert dict(scored.figures) == pytest.approx(dict(result.validation), abs=1e-6)
 
 
-def test_a_stream_that_ends_loses_nothing(tfft_cli: CLI, tiny: Path, tmp_path: Path) -> None:
+def test_a_stream_that_ends_loses_nothing_and_knows_how_long_it_was(
+    tfft_cli: CLI, tiny: Path, tmp_path: Path
+) -> None:
     data, output = write_as(tmp_path, "csv", table()), tmp_path / "run"
     outcome = fit(tfft_cli, tiny, data, output, "--streaming", "--steps", 100)
     assert outcome.code == 1
@@ -410,6 +412,9 @@ def test_a_stream_that_ends_loses_nothing(tfft_cli: CLI, tiny: Path, tmp_path: P
     saved = tmp_path / "run.partial" / "checkpoints" / "epoch-1"
     assert str(saved) in last
     assert tfft.evaluate(saved, data=str(data)).figures["n_examples"] == N_ROWS
+    # As many as it has: the last batch has four rows.
+    whole = fit(tfft_cli, tiny, data, tmp_path / "whole", "--streaming", "--steps", 15, "--json")
+    assert json.loads(whole.out)["train"]["n_examples"] == N_TRAIN
 
 
 def test_what_was_learned_before_a_broken_line_is_kept(

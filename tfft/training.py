@@ -304,7 +304,8 @@ def _batches(split: Split, n_steps: int) -> Iterator[tuple[int, int, Any]]:
         for step, batch in zip(range(in_pass), split.epoch(epoch), strict=False):
             n_seen += len(batch[1])
             yield epoch, step, batch
-        if in_pass == split.n_steps and n_seen != split.n_examples:
+        is_whole = in_pass == split.n_steps and split.is_counted
+        if is_whole and n_seen != split.n_examples:
             raise TrainingError(f"epoch {epoch + 1} saw {n_seen} rows, expected {split.n_examples}")
         n_left -= in_pass
         if n_left == 0:

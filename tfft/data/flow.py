@@ -46,6 +46,11 @@ class FlowSplit(Split):
 
     recent: deque[tuple[int, int, np.ndarray]] = field(default_factory=deque)
 
+    @property
+    def is_counted(self) -> bool:
+        """The last batch may be a smaller one, if it is the stream's last too."""
+        return False
+
     def source_rows(self, epoch: int, step: int) -> np.ndarray:
         """The rows of one of the last batches; none of one long gone."""
         known = (rows for *place, rows in [*self.recent] if place == [epoch, step])
@@ -97,8 +102,9 @@ def from_stream(
                 if n_made == n_steps:
                     return
         raise DataError(
-            f"the stream ended after {n_rows:,} training rows, step {n_made:,} of {n_steps:,}; try --steps "
-            f"{n_made}, or go without --streaming, which takes the rows as often as needed"
+            f"the stream ended after {n_rows:,} training rows, step {n_made:,} of {n_steps:,}; "
+            f"try --steps {n_made}, or go without --streaming, which takes the rows as often as "
+            "needed"
         )
 
     def epoch(number: int) -> Iterator[Any]:
