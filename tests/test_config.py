@@ -37,10 +37,14 @@ OTHERS: dict[str, Any] = {
     "data.loader": "prepare",
     "data.max_shapes": 3,
     "data.buckets": "32,64",
+    "data.streaming": True,
+    "data.shuffle_buffer": 3,
     "model.source": "org/name@revision",
     "model.reset_head": True,
     "model.threshold": 0.25,
     "train.epochs": 1,
+    "train.steps": 7,
+    "train.evaluate_every": 2,
     "train.batch_size": 1,
     "train.batch_tokens": 4096,
     "train.optimizer": "adamw",
@@ -56,9 +60,17 @@ OTHERS: dict[str, Any] = {
     "train.strategy": "mirrored",
     "train.seed": 2**32 - 1,
 }
-# A loss of Keras leaves no place for the weights of multi_label; the other two need buckets.
-ALONE = ("train.loss", "train.batch_tokens", "data.buckets")
-ALL_TOGETHER = {place: value for place, value in OTHERS.items() if place not in ALONE}
+# A loss of Keras leaves no place for the weights of multi_label, steps none for epochs, the others
+# need buckets.
+EXCLUDED = ("train.loss", "train.epochs", "train.batch_tokens", "data.buckets")
+ALL_TOGETHER = {place: value for place, value in OTHERS.items() if place not in EXCLUDED}
+ALL_TOGETHER["data.loader"] = "bucketed"
+# What an option doesn't go without.
+NEEDED: dict[str, dict[str, Any]] = {
+    "train.weight_decay": {"train.optimizer": "adamw"},
+    "data.streaming": {"train.steps": 7},
+    "data.shuffle_buffer": {"train.steps": 7, "data.streaming": True},
+}
 
 
 def refusal(options: dict[str, Any]) -> ConfigError:
@@ -97,13 +109,13 @@ def test_no_two_options_have_one_name() -> None:
 
 @pytest.mark.parametrize("place", OTHERS)
 def test_an_option_reaches_its_place(place: str) -> None:
-    config = RunConfig.from_options({"train.optimizer": "adamw", place: OTHERS[place]})
+    config = RunConfig.from_options({**NEEDED.get(place, {}), place: OTHERS[place]})
     assert value_at(config, place) == OTHERS[place]
 
 
 @pytest.mark.parametrize(
     "options",
-    [{}, ALL_TOGETHER, *({"train.optimizer": "adamw", place: OTHERS[place]} for place in OTHERS)],
+    [{}, ALL_TOGETHER, *({**NEEDED.get(place, {}), place: OTHERS[place]} for place in OTHERS)],
     ids=["defaults", "all", *OTHERS],
 )
 def test_a_config_that_is_written_is_read_as_the_same(
@@ -272,6 +284,14 @@ def test_what_is_no_choice_is_refused_with_the_nearest(place: str) -> None:
         ({"train.class_weight": "heavy"}, {"train.class_weight"}),
         ({"train.class_weight": "=1"}, {"train.class_weight"}),
         ({"train.class_weight": "no=nan"}, {"train.class_weight"}),
+        ({"train.steps": 9, "train.epochs": 3}, {"train.steps", "train.epochs"}),
+        ({"data.streaming": True}, {"data.streaming", "train.steps"}),
+        ({"data.streaming": True, "train.epochs": 3}, {"data.streaming", "train.steps"}),
+        (
+            {"data.streaming": True, "train.steps": 9, "data.loader": "numpy"},
+            {"data.streaming", "data.loader"},
+        ),
+        ({"data.shuffle_buffer": 9}, {"data.shuffle_buffer"}),
         ({"data.validation_split": "train"}, {"data.train_split", "data.validation_split"}),
         ({"data.train_split": "validation"}, {"data.train_split", "data.validation_split"}),
     ],
@@ -336,6 +356,14 @@ def test_a_flag_goes_before_an_assignment_before_a_toml_before_the_default(tmp_p
         {"epochs": 1}, assignments=("train.epochs=2", "train.batch_size=3"), config=path
     ).train
     assert (merged.epochs, merged.batch_size, merged.seed, merged.learning_rate) == (1, 3, 7, 3e-5)
+
+
+def test_steps_go_before_a_tomls_epochs_and_epochs_before_its_steps(tmp_path: Path) -> None:
+    path = toml(tmp_path, "[train]\nepochs = 5\n")
+    assert merge_options({"steps": 9}, config=path).train.steps == 9
+    path = toml(tmp_path, RunConfig.from_options({"train.steps": 9}).to_toml())
+    assert merge_options({}, config=path).train.steps == 9
+    assert merge_options({"epochs": 2}, config=path).train.epochs == 2
 
 
 def test_a_flag_mends_what_is_wrong_in_a_toml(tmp_path: Path) -> None:

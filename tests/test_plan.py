@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tfft.config import TrainConfig
 from tfft.data.plan import (
     BatchPlan,
     BucketPlan,
@@ -159,8 +160,17 @@ def test_batches_of_tokens_are_filled() -> None:
 
 def test_all_steps_are_those_of_all_epochs() -> None:
     plan = replace(buckets(997, 16), batch_tokens=1000)
-    assert plan.total_steps(3) == sum(len(list(plan.batches(epoch))) for epoch in range(3))
-    assert BatchPlan(17, 16).total_steps(3) == 6
+    three = TrainConfig(epochs=3)
+    assert plan.total_steps(three) == sum(len(list(plan.batches(epoch))) for epoch in range(3))
+    assert BatchPlan(17, 16).total_steps(three) == 6
+    assert BatchPlan(17, 16).total_steps(TrainConfig(steps=5)) == 5
+
+
+def test_rows_of_the_first_steps_are_those_of_their_batches() -> None:
+    for plan in (BatchPlan(17, 8), replace(buckets(997, 16), batch_tokens=1000)):
+        sizes = [len(batch) for epoch in range(3) for batch in plan.batches(epoch)]
+        for n_steps in (0, 1, 3, plan.steps(0), plan.steps(0) + 1, len(sizes)):
+            assert plan.n_rows(n_steps) == sum(sizes[:n_steps])
 
 
 def test_named_buckets_must_hold_the_longest_row() -> None:

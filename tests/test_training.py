@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from test_loaders import BATCH_SIZE, N_ROWS, TASK, new_model, rows, split_of
+from tiny import write_reviews
 
 from tfft.config import TrainConfig
 from tfft.data.encode import encode
@@ -101,6 +102,68 @@ def test_of_losses_the_lowest_is_best(splits: tuple[Any, Split, Split]) -> None:
     trained = fit(splits, metric_for_best="loss", config=TrainConfig(epochs=3))
     losses = [each.validation_loss for each in trained.history]
     assert trained.best_epoch == int(np.argmin(losses)) + 1
+
+
+def by_steps(splits: tuple[Any, Split, Split], **config: Any) -> tuple[Any, list[int]]:
+    """The fit, and how many rows each step had."""
+    from tfft.backend import tf
+
+    seen: list[int] = []
+
+    def counted(labels: Any, logits: Any) -> Any:
+        tf.py_function(lambda n_rows: seen.append(int(n_rows)), [tf.shape(labels)[0]], [])
+        return tf.reduce_sum(logits, axis=-1) * 0.0
+
+    trained = fit(splits, training_losses=counted, config=TrainConfig(**config))
+    return trained, seen
+
+
+def test_steps_take_as_many_passes_as_they_need_and_cut_the_last_one_short(
+    splits: tuple[Any, Split, Split],
+) -> None:
+    trained, seen = by_steps(splits, steps=12)  # five a pass
+    assert seen == [8, 8, 8, 8, 5] * 2 + [8, 8]
+    assert [record.epoch for record in trained.history] == [1, 2, 3]
+    assert (trained.n_steps, trained.n_examples) == (12, N_ROWS)
+
+
+def test_fewer_steps_than_a_pass_has_are_one_evaluation(
+    splits: tuple[Any, Split, Split],
+) -> None:
+    trained, seen = by_steps(splits, steps=2)
+    assert seen == [8, 8]
+    assert (len(trained.history), trained.n_examples) == (1, 16)
+
+
+@pytest.mark.parametrize(
+    ("config", "n_evaluations", "n_steps"),
+    [
+        ({"steps": 12, "evaluate_every": 5}, 3, 12),
+        ({"steps": 12, "evaluate_every": 4}, 3, 12),
+        ({"steps": 12, "evaluate_every": 99}, 1, 12),
+        ({"epochs": 2, "evaluate_every": 3}, 4, 10),
+    ],
+)
+def test_it_is_evaluated_every_so_many_steps_and_at_the_end(
+    splits: tuple[Any, Split, Split], config: dict[str, int], n_evaluations: int, n_steps: int
+) -> None:
+    trained, seen = by_steps(splits, **config)
+    assert len(trained.history) == n_evaluations
+    assert trained.n_steps == len(seen) == n_steps
+
+
+def test_steps_of_whole_passes_learn_what_epochs_do(tiny: Path, tmp_path: Path) -> None:
+    import tfft
+
+    data = write_reviews(tmp_path / "reviews")
+    one, other = (
+        tfft.fit(data=str(data), model=str(tiny), output=tmp_path / str(n), batch_size=8, **length)
+        for n, length in enumerate(({"epochs": 2}, {"steps": 12}))
+    )
+    # One seed on one machine: all that may differ is the order of a sum.
+    assert dict(other.validation) == pytest.approx(dict(one.validation), abs=1e-6)
+    assert len(other.history) == len(one.history)
+    assert other.train["n_examples"] == one.train["n_examples"] == 45
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

@@ -157,6 +157,8 @@ def load_data(
     config = merge_options({"data": data, **options})
     if padding not in (True, "max_length"):
         raise ConfigError(f"padding must be True or 'max_length', not {padding!r}")
+    if config.data.streaming:
+        raise ConfigError("load_data gives whole splits; tfft.fit takes streaming")
     from tfft.data.choice import choose_loader
     from tfft.data.encode import encode
     from tfft.data.examples import load_training
@@ -267,6 +269,9 @@ def merge_options(
     if config is None:
         return RunConfig.from_options(given)
     from_file = read_toml(Path(config))
+    for one, other in (("train.steps", "train.epochs"), ("train.epochs", "train.steps")):
+        if one in given:  # goes before the file's other way to say how long
+            from_file.pop(other, None)
     try:
         return RunConfig.from_options({**from_file, **given})
     except ConfigError as error:

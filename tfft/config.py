@@ -15,7 +15,7 @@ import math
 import re
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -125,6 +125,16 @@ class DataConfig:
         "least, max_shapes at most.",
         metavar="N,N,...",
     )
+    streaming: bool = option(
+        False,
+        "Read the training rows as they are needed, and never hold or save them all; needs "
+        "--steps. limit_train then takes the first N rows.",
+    )
+    shuffle_buffer: int | None = option(
+        None,
+        "The rows of a stream that are held to be drawn from at random. Default: 10,000.",
+        minimum=1,
+    )
 
 
 @dataclass(frozen=True)
@@ -148,6 +158,15 @@ class ModelConfig:
 @dataclass(frozen=True)
 class TrainConfig:
     epochs: int = option(3, "Passes over the training rows.", minimum=1)
+    steps: int | None = option(
+        None, "Train for N batches, in as many passes as that takes, instead of epochs.", minimum=1
+    )
+    evaluate_every: int | None = option(
+        None,
+        "Evaluate after each N steps, and at the end. Default: after each pass; of a stream ten "
+        "times in all, but at least 100 steps apart.",
+        minimum=1,
+    )
     batch_size: int = option(16, "Rows a step, over all devices.", minimum=1)
     batch_tokens: int | None = option(
         None,
@@ -233,9 +252,10 @@ class RunConfig:
             section, table = getattr(self, name), tomlkit.table()
             for each in fields(section):
                 value = getattr(section, each.name)
-                if each.name == "batch_size" and self.train.batch_tokens is not None:
-                    continue  # the two contradict each other, here as on the command line
-                if value is not None:
+                contradicted = (each.name == "epochs" and self.train.steps is not None) or (
+                    each.name == "batch_size" and self.train.batch_tokens is not None
+                )
+                if value is not None and not contradicted:
                     table.add(each.name, list(value) if isinstance(value, tuple) else value)
             document.add(name, table)
         return tomlkit.dumps(document)
@@ -393,7 +413,10 @@ def choose_options(*wanted: str, leave_out: tuple[str, ...] = ()) -> dict[str, A
 
 
 # What a saved model knows, and nobody has to say again where it is evaluated or predicts.
-_LEARNED = ("task", "train_split", "validation_split", "limit_train")
+_LEARNED = (
+    *("task", "train_split", "validation_split", "limit_train"),
+    *("streaming", "shuffle_buffer"),
+)
 _RUNNING = ("model.threshold", "train.batch_size", "train.strategy")
 
 
@@ -523,6 +546,12 @@ def _check_together(options: Mapping[str, Any]) -> None:
             "train.batch_tokens",
             "train.batch_size",
         )
+    if options.get("train.batch_tokens") is not None and options.get("data.streaming"):
+        refuse(
+            "batch_tokens needs all rows at hand; a stream takes batch_size",
+            "train.batch_tokens",
+            "data.streaming",
+        )
     loader = options.get("data.loader", "auto")
     for place in ("train.batch_tokens", "data.buckets"):
         if options.get(place) is not None and loader not in ("auto", "bucketed"):
@@ -547,6 +576,13 @@ def _check_together(options: Mapping[str, Any]) -> None:
             "data.text_column",
             "data.label_column",
         )
+    if options.get("train.steps") is not None and "train.epochs" in options:
+        refuse(
+            "steps and epochs each say how long to train; give one of them",
+            "train.steps",
+            "train.epochs",
+        )
+    _check_stream(options, refuse)
     if (weights := options.get("train.class_weight")) is not None:
         parse_class_weight(weights)
     if (task := options.get("data.task", "auto")) != "auto":
@@ -563,6 +599,25 @@ def _check_together(options: Mapping[str, Any]) -> None:
         )
 
 
+def _check_stream(options: Mapping[str, Any], refuse: Callable[..., None]) -> None:
+    if not options.get("data.streaming"):
+        if options.get("data.shuffle_buffer") is not None:
+            refuse("shuffle_buffer is of a stream; it needs streaming", "data.shuffle_buffer")
+        return
+    if options.get("train.steps") is None:
+        refuse(
+            "streaming needs steps: nobody knows how long a stream is",
+            "data.streaming",
+            "train.steps",
+        )
+    if (loader := options.get("data.loader", "auto")) not in ("auto", "bucketed"):
+        refuse(
+            f"loader {loader} needs all rows at hand; streaming goes with bucketed",
+            "data.streaming",
+            "data.loader",
+        )
+
+
 def _derived_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
     """The defaults that depend on another option."""
     builtin = str(options.get("data.source", "")).startswith("builtin/")
@@ -576,6 +631,9 @@ def _derived_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
     }
     if asks_for_buckets:
         derived["data.loader"] = "bucketed"
+    if options.get("data.streaming"):
+        derived["data.shuffle_buffer"] = 10_000
+        derived["train.evaluate_every"] = max(100, -(-options["train.steps"] // 10))
     return derived
 
 

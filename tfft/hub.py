@@ -2,6 +2,7 @@
 
     fetch_model("org/name@refs/pr/1")                       # the folder in the cache
     load_data("glue/cola", "nyu-mll/glue", "cola", None)    # datasets.DatasetDict
+    open_streams("imdb", "imdb", None, None)["train"](1000)     # pyarrow.Tables, as they come
 
 `HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME` and `HF_HUB_OFFLINE` count as everywhere. A revision is looked
 up once, and all that follows is of that commit: what lies in the cache of another one is never
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
@@ -25,7 +26,11 @@ from tfft.refusals import Asked, find, host, name_a_config, refusal
 from tfft.transfers import GaveUpError, UnreachableError, patient
 
 if TYPE_CHECKING:
-    from datasets import DatasetDict
+    import pyarrow as pa
+    from datasets import Dataset, DatasetDict, IterableDataset
+
+    # How many rows at a time -> all rows, from the first on each time that it is called.
+    Stream = Callable[[int], Iterator[pa.Table]]
 
 SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
 TF_WEIGHTS = ("tf_model.h5", "tf_model.h5.index.json")
@@ -33,6 +38,7 @@ PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "pyt
 # What is fetched of a model beside its weights: never a pickle, never code.
 SMALL_FILES = ("*.json", "*.txt", "*.model", "*.tiktoken")
 README = "README.md"
+Prepare = Callable[[Any], Any]  # a builder of `datasets` -> splits by name
 
 
 def fetch_model(source: str, *, hint: str = "") -> Path:
@@ -66,12 +72,50 @@ def load_data(
         DataError: it can't be had; says why.
     """
     asked = Asked(name, repository, revision, "dataset", hint)
+    return _from_hub_or_cache(asked, config, _prepare)
+
+
+def open_streams(
+    name: str, repository: str, config: str | None, revision: str | None, *, hint: str = ""
+) -> dict[str, Stream]:
+    """The splits of a data set as streams, of which nothing is kept; those in the cache from there.
+
+    Raises:
+        DataError: it can't be had, or broke off in the middle; says why.
+    """
+    asked = Asked(name, repository, revision, "dataset", hint)
+    tell = progress.current().waiting  # a stream is read in threads that know of no progress
+    splits: Mapping[str, Dataset | IterableDataset] = _from_hub_or_cache(asked, config, _stream)
+    return {split: _stream_of(rows, asked, config, tell) for split, rows in splits.items()}
+
+
+def _stream_of(
+    rows: Dataset | IterableDataset,
+    asked: Asked,
+    config: str | None,
+    tell: Callable[[str], None],
+) -> Stream:
+    def stream(n_rows: int) -> Iterator[pa.Table]:
+        n_came = 0
+        try:
+            with patient(asked.name, tell=tell):
+                for table in rows.with_format("arrow").iter(n_rows):
+                    n_came += table.num_rows
+                    yield table
+        except Exception as error:
+            why = refusal(asked, error, config=config, kept=False)
+            raise DataError(f"{why} (in the stream, after row {n_came:,})") from error
+
+    return stream
+
+
+def _from_hub_or_cache(asked: Asked, config: str | None, prepare: Prepare) -> Any:
     try:
         if _is_offline():
             return _cached_data(asked, config, None)
         try:
-            with patient(name):
-                return _load_data(asked, config)
+            with patient(asked.name):
+                return _load_data(asked, config, prepare)
         except Exception as error:
             # `datasets` wraps what happens while it prepares the splits.
             failure = find(error, UnreachableError) or find(error, GaveUpError)
@@ -165,7 +209,7 @@ def _is_whole(folder: Path) -> bool:
     return bool(weights) and all(each.exists() for each in (folder / "config.json", *weights))
 
 
-def _load_data(asked: Asked, config: str | None) -> DatasetDict:
+def _load_data(asked: Asked, config: str | None, prepare: Prepare) -> Any:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import EntryNotFoundError
 
@@ -182,10 +226,20 @@ def _load_data(asked: Asked, config: str | None) -> DatasetDict:
     with suppress(EntryNotFoundError):
         # For the cache, as with a model: which commit the revision stands for.
         api.hf_hub_download(asked.repository, README, repo_type="dataset", revision=asked.revision)
-    return _prepare(asked.repository, config, info.sha)
+    return prepare(_builder(asked.repository, config, info.sha))
 
 
-def _prepare(repository: str, config: str | None, sha: str | None) -> DatasetDict:
+def _prepare(builder: Any) -> DatasetDict:
+    builder.download_and_prepare()
+    splits: DatasetDict = builder.as_dataset()
+    return splits
+
+
+def _stream(builder: Any) -> dict[str, IterableDataset]:
+    return {str(name): rows for name, rows in builder.as_streaming_dataset().items()}
+
+
+def _builder(repository: str, config: str | None, sha: str | None) -> Any:
     import datasets
     from datasets import load_dataset_builder
 
@@ -199,8 +253,7 @@ def _prepare(repository: str, config: str | None, sha: str | None) -> DatasetDic
         with TemporaryDirectory() as empty:
             load_dataset_builder(url, config, revision=sha, cache_dir=empty)
         builder = load_dataset_builder(url, config, revision=sha)
-    builder.download_and_prepare()
-    return builder.as_dataset()
+    return builder
 
 
 def _cached_data(asked: Asked, config: str | None, failure: Exception | None) -> DatasetDict:

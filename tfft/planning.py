@@ -51,7 +51,8 @@ def plan(config: RunConfig, progress: Progress) -> PlanResult:
     }
     cut = {name: np.minimum(lengths, longest) for name, lengths in whole.items()}
     n_features = len(prepared.tokenizer.model_input_names)
-    loader, why = choose_loader(config.data.loader, cut["train"], n_features)
+    streams = examples.stream is not None
+    loader, why = choose_loader(config.data.loader, cut["train"], n_features, streams=streams)
     batches = plan_batches(config, cut["train"], loader=loader, shuffle=True)
     if loader == "numpy":
         n_bytes, padding = array_cost(cut["train"], n_features)
@@ -79,8 +80,9 @@ def plan(config: RunConfig, progress: Progress) -> PlanResult:
         },
         n_cut={name: int((lengths > longest).sum()) for name, lengths in whole.items()},
         padding_fraction=padding,
-        n_steps=batches.total_steps(config.train.epochs),
-        epochs=config.train.epochs,
+        n_steps=batches.total_steps(config.train),
+        epochs=config.train.epochs if config.train.steps is None else None,
+        streaming=streams,
         batch_size=config.train.batch_size,
         metric_for_best=prepared.metric,
         memory_bytes=n_bytes + _memory(prepared.checkpoint, shapes),

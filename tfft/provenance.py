@@ -83,7 +83,7 @@ def manifest(
         "seed": config.train.seed,
         "data": {
             "fingerprint": examples.fingerprint,
-            **{f"n_{name}": len(rows) for name, rows in examples.splits.items()},
+            **{f"n_{name}": n_rows for name, n_rows in examples.n_rows.items()},
         },
         "label_names": list(examples.label_names),
         "checkpoint": {"name": checkpoint.name, "sha256": checkpoint.sha256},

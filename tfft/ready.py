@@ -82,7 +82,8 @@ def prepare(config: RunConfig, progress: Progress) -> Prepared:
         names = examples.label_names
         weights = class_weights(config.train.class_weight, labels_of(examples.train), names)
         told = (f"{name} {weight:.3g}" for name, weight in zip(names, weights, strict=True))
-        progress.note(f"class weights: {listed(told)}")
+        of = f" (of {len(examples.train):,} rows)" if examples.stream is not None else ""
+        progress.note(f"class weights{of}: {listed(told)}")
     return Prepared(examples, checkpoint, tokenizer, max_length, metric, weights)
 
 

@@ -58,16 +58,19 @@ def host() -> str:
     return f"{host} (HF_ENDPOINT)" if os.environ.get("HF_ENDPOINT") else host
 
 
-def refusal(asked: Asked, error: Exception | None, *, config: str | None = None) -> str:
+def refusal(
+    asked: Asked, error: Exception | None, *, config: str | None = None, kept: bool = True
+) -> str:
     """The one line, which never shows the token.
 
     Args:
         error: what was raised; None where the cache lacks it and offline mode asked no further.
         config: the data set's, as given.
+        kept: whether the cache has what came until then.
     """
     from huggingface_hub import get_token
 
-    line = _not_asked(asked, config) if error is None else _explain(asked, error, config)
+    line = _not_asked(asked, config) if error is None else _explain(asked, error, config, kept)
     token = get_token()
     return line.replace(token, "***") if token else line
 
@@ -81,7 +84,7 @@ def _not_asked(asked: Asked, config: str | None) -> str:
     )
 
 
-def _explain(asked: Asked, error: Exception, config: str | None) -> str:
+def _explain(asked: Asked, error: Exception, config: str | None, kept: bool) -> str:
     from huggingface_hub import errors
     from requests.exceptions import InvalidHeader, JSONDecodeError
 
@@ -89,7 +92,7 @@ def _explain(asked: Asked, error: Exception, config: str | None) -> str:
         where = host() if found.host in host() else f"{found.host}, where its large files lie"
         return asked.lost(f"the hub can't be reached at {where}: {found}; {asked.alternative}")
     if found := find(error, GaveUpError):
-        return asked.refused(_gave_up(found))
+        return asked.refused(_gave_up(found, kept))
     if find(error, errors.GatedRepoError):
         return asked.refused(
             f"a gated {asked.what}: accept its terms on its page on the hub, "
@@ -138,12 +141,12 @@ def name_a_config(asked: Asked, configs: Sequence[str]) -> str:
     return asked.refused(f"name a config, {asked.repository}:NAME, one of {listed(configs)}")
 
 
-def _gave_up(error: GaveUpError) -> str:
+def _gave_up(error: GaveUpError, kept: bool) -> str:
     token = "" if error.status != 429 or _has_token() else ", or set HF_TOKEN: it may ask for more"
     if error.wait_s is not None:
         return f"{error} and wants {error.wait_s:.0f} s of rest; try again then{token}"
     often = f"{error}, {len(WAITS_S) + 1} times in a row"
-    if error.status is not None:
+    if error.status is not None or not kept:
         return f"{often}; try again later{token}"
     return f"{often}; what came is kept, the same command goes on from there"
 

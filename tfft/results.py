@@ -14,9 +14,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch: a line of history.json.
+    """One epoch, or what was trained from one evaluation to the next: a line of history.json.
 
     Attributes:
+        epoch: its number, from 1.
         loss: mean over the epoch's training rows, as they were when each was learned from.
         validation_loss: mean over the validation rows, after the epoch.
         seconds: wall time, evaluation included.
@@ -52,7 +53,8 @@ class FitResult:
         validation: `loss`, the metrics and `n_examples`, of the epoch that was kept.
         train: `loss` (of that epoch), `n_examples` (rows an epoch), `n_steps` (of the run),
             `examples_per_s` (after the first step, without evaluation; None of a single step),
-            `padding_fraction`, `seconds` (of the whole fit, evaluation included).
+            `padding_fraction` (of a stream as its first rows have it), `seconds` (of the whole fit,
+            evaluation included).
         more_validation: the same as `validation` of further splits, by name: of MNLI
             `validation_mismatched`.
         best_epoch: the epoch whose weights were kept, from 1.
@@ -140,13 +142,16 @@ class PlanResult:
 
     Attributes:
         labels: rows by label and split; empty of regression.
-        n_examples: rows by split.
+        n_examples: rows by split; of a stream those that it begins with, as in all other figures
+            of train.
         constant: the constant guess that the training rows suggest, and its figures on validation.
         loader_why: why this loader.
         lengths: tokens of the training texts by quantile, before anything is cut; "1" the longest.
         n_cut: texts longer than `max_length`, by split.
         padding_fraction: the part of the training tokens that would be padding.
         n_steps: of the whole run.
+        epochs: None where steps were asked for.
+        streaming: whether train is a stream.
         memory_bytes: an estimate of what a step needs beside TensorFlow itself.
     """
 
@@ -166,10 +171,11 @@ class PlanResult:
     n_cut: Mapping[str, int]
     padding_fraction: float
     n_steps: int
-    epochs: int
+    epochs: int | None
     batch_size: int
     metric_for_best: str
     memory_bytes: int
+    streaming: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -38,7 +38,7 @@ def fit(
     collate_fn: Any = None,
     progress: Progress | None = None,
 ) -> FitResult:
-    """Trains, evaluates after each epoch, and keeps the best one.
+    """Trains, evaluates after each epoch (or `evaluate_every` steps), and keeps the best one.
 
     Args:
         output: the run's folder; None takes `runs/<data>-<n>`.
@@ -196,14 +196,18 @@ def _make_splits(
     progress: Progress,
 ) -> dict[str, Split]:
     from tfft.data.choice import choose_loader
-    from tfft.data.loaders import open_split
+    from tfft.data.loaders import open_split, open_stream
 
-    train = encoded["train"]
+    train, stream = encoded["train"], prepared.examples.stream
     loader, why = choose_loader(
-        config.data.loader, train.lengths, len(train.features), collates=collate_fn is not None
+        config.data.loader,
+        train.lengths,
+        len(train.features),
+        collates=collate_fn is not None,
+        streams=stream is not None,
     )
     progress.note(f"loader: {loader}: {why}")
-    return {
+    splits = {
         name: open_split(
             config,
             each,
@@ -215,7 +219,18 @@ def _make_splits(
             collate_fn=collate_fn,
         )
         for name, each in encoded.items()
+        if name != "train" or stream is None
     }
+    if stream is not None:
+        splits["train"] = open_stream(
+            config,
+            stream,
+            prepared.tokenizer,
+            train,
+            max_length=prepared.max_length,
+            label_names=prepared.examples.label_names,
+        )
+    return splits
 
 
 def evaluate(

@@ -9,9 +9,10 @@ The loss is a mean over examples, never over batches, and every example counts o
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ from tfft.backend import tf
 from tfft.config import TrainConfig
 from tfft.data.split import Split
 from tfft.distribute import ONE_DEVICE, Devices
-from tfft.errors import TrainingError, first_line, listed
+from tfft.errors import DataError, TrainingError, first_line, listed
 from tfft.metrics import Metrics
 from tfft.modeling import ExampleLosses
 from tfft.progress import Progress
@@ -86,7 +87,7 @@ def fit(
     progress: Progress,
     after_epoch: Callable[[EpochRecord, bool], None] = lambda record, is_best: None,
 ) -> Trained:
-    """Trains the compiled `model`, evaluating after each epoch.
+    """Trains the compiled `model`, evaluating after each epoch, or as `config` has it.
 
     Args:
         losses: what a row costs, in evaluation.
@@ -98,6 +99,7 @@ def fit(
     Raises:
         TrainingError: the loss is no number, and names the rows of the batch; or the memory is
             full.
+        DataError: a stream broke off or ended too soon, once what it taught is evaluated.
     """
     with devices.scope():
         model.optimizer.build(model.trainable_variables)
@@ -106,13 +108,17 @@ def fit(
     history: list[EpochRecord] = []
     best: EpochRecord | None = None
     clock = _Clock()
-    for epoch in range(config.epochs):
+    stops = _stops(config, train)
+    batches = _batches(train, stops[-1])
+    for number, stop in enumerate(stops, start=1):
         started = time.perf_counter()
-        name = f"epoch {epoch + 1}/{config.epochs}"
-        loss = _train_epoch(train_step, train, epoch, name, clock, progress)
+        name = f"epoch {number}/{len(stops)}"
+        loss, failure = _train_until(stop, train_step, train, batches, name, clock, progress)
+        if failure is not None and math.isnan(loss):
+            raise failure  # what was learned before it is saved already
         scores = _score(score, validation, f"{name}, validation", progress)
         record = EpochRecord(
-            epoch=epoch + 1,
+            epoch=number,
             loss=loss,
             validation_loss=scores.loss,
             learning_rate=float(model.optimizer.learning_rate.numpy()),
@@ -123,7 +129,9 @@ def fit(
         is_best = best is None or _is_better(record, best, metric_for_best)
         best = record if is_best or best is None else best
         after_epoch(record, is_best)
-        progress.epoch(record, config.epochs)
+        progress.epoch(record, len(stops))
+        if failure is not None:
+            raise failure
         if config.patience is not None and record.epoch - best.epoch >= config.patience:
             progress.note(
                 f"stopped early: {metric_for_best} has not improved for {config.patience} epochs"
@@ -133,7 +141,7 @@ def fit(
     return Trained(
         history=tuple(history),
         best_epoch=best.epoch,
-        n_examples=train.n_examples,
+        n_examples=min(train.n_examples, clock.n_rows),
         n_steps=clock.n_steps,
         examples_per_s=clock.examples_per_s,
         seconds=sum(record.seconds for record in history),
@@ -260,7 +268,7 @@ class _Clock:
     """Counts examples and seconds of training steps, the first (which traces) apart."""
 
     def __init__(self) -> None:
-        self.n_steps = 0
+        self.n_steps = self.n_rows = 0
         self._n_examples = 0
         self._seconds = 0.0
 
@@ -269,36 +277,77 @@ class _Clock:
             self._n_examples += n_examples
             self._seconds += seconds
         self.n_steps += 1
+        self.n_rows += n_examples
 
     @property
     def examples_per_s(self) -> float | None:
         return self._n_examples / self._seconds if self._seconds else None
 
 
-def _train_epoch(
+def _stops(config: TrainConfig, split: Split) -> Sequence[int]:
+    """After how many steps the model is evaluated: each time, the last being the end of the run."""
+    n_steps = split.plan.total_steps(config)
+    if config.evaluate_every is not None:
+        ends: Iterable[int] = itertools.count(config.evaluate_every, config.evaluate_every)
+    else:
+        ends = itertools.accumulate(map(split.plan.steps, itertools.count()))
+    return [*itertools.takewhile(lambda end: end < n_steps, ends), n_steps]
+
+
+def _batches(split: Split, n_steps: int) -> Iterator[tuple[int, int, Any]]:
+    """(epoch, step, batch) of as many passes as it takes, the last one cut short.
+
+    Raises:
+        TrainingError: a whole pass hasn't all rows.
+    """
+    n_left = n_steps
+    for epoch in itertools.count():
+        n_seen = 0
+        steps_a_pass = split.plan.steps(epoch)
+        in_pass = min(n_left, steps_a_pass)
+        for step, batch in zip(range(in_pass), split.epoch(epoch), strict=False):
+            n_seen += len(batch[1])
+            yield epoch, step, batch
+        is_whole = in_pass == steps_a_pass and split.is_counted
+        if is_whole and n_seen != split.n_examples:
+            raise TrainingError(f"epoch {epoch + 1} saw {n_seen} rows, expected {split.n_examples}")
+        n_left -= in_pass
+        if n_left == 0:
+            return
+
+
+def _train_until(
+    stop: int,
     train_step: Callable[..., Any],
     split: Split,
-    epoch: int,
+    batches: Iterator[tuple[int, int, Any]],
     name: str,
     clock: _Clock,
     progress: Progress,
-) -> float:
-    """One pass; the mean loss over its rows."""
+) -> tuple[float, DataError | None]:
+    """Steps up to the one numbered `stop`.
+
+    Returns:
+        The mean loss over their rows, NaN of no row, and what ended a stream before.
+    """
     total, n_seen = 0.0, 0
-    with _memory(split), progress.steps(name, split.n_examples) as show:
+    failure = None
+    n_rows = split.plan.n_rows(stop) - split.plan.n_rows(clock.n_steps)
+    with _memory(split), progress.steps(name, n_rows) as show:
         started = time.perf_counter()
-        for step, batch in enumerate(split.epoch(epoch)):
-            loss, n_rows = (float(each) for each in train_step(*batch))
-            if not math.isfinite(loss):
-                raise TrainingError(_not_finite(loss, split, epoch, step))
-            total, n_seen = total + loss * n_rows, n_seen + int(n_rows)
-            now = time.perf_counter()
-            clock.step(int(n_rows), now - started)
-            started = now
-            show(int(n_rows), loss)
-    if n_seen != split.n_examples:
-        raise TrainingError(f"{name} saw {n_seen} rows, expected {split.n_examples}")
-    return total / n_seen
+        try:
+            for epoch, step, batch in itertools.islice(batches, stop - clock.n_steps):
+                loss, n_in_batch = (float(each) for each in train_step(*batch))
+                if not math.isfinite(loss):
+                    raise TrainingError(_not_finite(loss, split, epoch, step))
+                total, n_seen = total + loss * n_in_batch, n_seen + int(n_in_batch)
+                now = time.perf_counter()
+                clock.step(int(n_in_batch), now - started)
+                started = now
+                show(int(n_in_batch), loss)
+        except DataError as error:  # of a stream: what came until then was learned all the same
+            failure = error
+    return total / n_seen if n_seen else math.nan, failure
 
 
 def _not_finite(loss: float, split: Split, epoch: int, step: int) -> str:

@@ -68,24 +68,26 @@ class GaveUpError(Exception):
 
 
 @contextmanager
-def patient(what: str) -> Iterator[None]:
+def patient(what: str, *, tell: Callable[[str], None] | None = None) -> Iterator[None]:
     """Inside, every request of `huggingface_hub` follows the policy, and downloads show a bar.
 
     Args:
         what: is being fetched, for the bar.
+        tell: hears why there is a wait, and there is no bar: of a stream, which never ends to come.
     """
     from huggingface_hub import configure_http_backend, constants
     from huggingface_hub.utils import _http
 
     make_session = _http._GLOBAL_BACKEND_FACTORY
     xet_is_off = getattr(constants, "HF_HUB_DISABLE_XET", False)
-    shown = progress.current()
+    shown = progress.current() if tell is None else progress.Progress()
+    tell = tell or shown.waiting
     with shown.download(what) as received:
 
         def make_patient_session() -> requests.Session:
             session = make_session()
             session.request = _persistent(  # type: ignore[method-assign]
-                session.request, shown.waiting, received
+                session.request, tell, received
             )
             return session
 

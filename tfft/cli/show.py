@@ -198,7 +198,8 @@ def show_plan(plan: PlanResult) -> None:
 
 
 def _plan_facts(plan: PlanResult) -> Iterator[tuple[str, str]]:
-    yield "data", f"{plan.data}: {_counted(plan.n_examples)}"
+    streamed = " (a stream: what is told of train is told of its first rows)" * plan.streaming
+    yield "data", f"{plan.data}: {_counted(plan.n_examples)}{streamed}"
     yield "task", f"{plan.task}, best epoch by {plan.metric_for_best}"
     yield (
         "columns",
@@ -211,7 +212,8 @@ def _plan_facts(plan: PlanResult) -> Iterator[tuple[str, str]]:
     yield "cut", f"texts longer than {plan.max_length} tokens: {_counted(plan.n_cut)}"
     yield "loader", f"{plan.loader}: {plan.loader_why}"
     yield "padding", f"{plan.padding_fraction:.1%} of the training tokens"
-    yield "steps", f"{plan.n_steps:,}: {plan.epochs} epochs, {plan.batch_size} texts a step"
+    epochs = f"{plan.epochs} epochs, " if plan.epochs is not None else ""
+    yield "steps", f"{plan.n_steps:,}: {epochs}{plan.batch_size} texts a step"
     yield "memory", f"about {plan.memory_bytes / 2**30:.1f} GiB beside TensorFlow's own"
     yield "a constant guess", _constant_line(plan)
 

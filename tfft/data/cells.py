@@ -3,13 +3,17 @@
 values = column_of(rows, "label")       # pyarrow.ChunkedArray
 texts = trimmed(values)                 # null where blank
 digest = digest_of(rows, ["text"])      # of what the cells hold, whatever chunks they come in
+with rows_from(12_000):                 # `rows` are a part of the data, from that row on
+    row_number(7)                       # 12007, as messages and `row` have it
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +23,25 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 DIGESTED_ROWS = 10_000
+
+
+_first_row: ContextVar[int] = ContextVar("first_row", default=0)
+Place = TypeVar("Place", int, np.ndarray)
+
+
+@contextmanager
+def rows_from(first_row: int) -> Iterator[None]:
+    """Inside, the rows at hand are those of the data from `first_row` on."""
+    token = _first_row.set(first_row)
+    try:
+        yield
+    finally:
+        _first_row.reset(token)
+
+
+def row_number(place: Place) -> Place:
+    """The data's own number of the row at this place, from 0."""
+    return place + _first_row.get()
 
 
 def column_of(rows: Dataset, name: str) -> pa.ChunkedArray:

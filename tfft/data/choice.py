@@ -18,7 +18,12 @@ ARRAY_PADDING_LIMIT = 0.3
 
 
 def choose_loader(
-    asked: str, lengths: np.ndarray, n_features: int, *, collates: bool = False
+    asked: str,
+    lengths: np.ndarray,
+    n_features: int,
+    *,
+    collates: bool = False,
+    streams: bool = False,
 ) -> tuple[str, str]:
     """The loader's name, and why, for the user to read.
 
@@ -26,7 +31,10 @@ def choose_loader(
         lengths: tokens a row: int64 [n_rows].
         n_features: how many arrays of tokens the model takes.
         collates: a `collate_fn` of the user's own is to be called.
+        streams: the training rows aren't all at hand.
     """
+    if streams:
+        return "bucketed", "a stream's rows are sorted by length as they pass"
     if asked != "auto":
         return asked, "as asked"
     if collates:

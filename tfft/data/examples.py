@@ -14,19 +14,20 @@ Whatever the columns were called, they have these names from here on.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tfft.config import DataConfig
-from tfft.data.cells import are_texts, column_of, digest_of
+from tfft.data.cells import are_texts, column_of, digest_of, row_number, rows_from
 from tfft.data.columns import Columns, check_columns, find_columns
-from tfft.data.sources import Source, open_source
+from tfft.data.labels import UnknownLabelError
+from tfft.data.sources import PREFIX_ROWS, SPLIT_ALIASES, Source, as_dataset, open_source
 from tfft.data.spill import data_set
 from tfft.data.targets import (
     Targets,
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 
 # The part of train that is held out where the data has no validation split.
 HELD_OUT = 0.1
+# Of a stream, its first rows, a tenth of those that tell its columns and labels.
+MOST_HELD_OUT = 1000
+CHUNK_ROWS = 1000
 TEXT_FIELDS = ("text", "text_pair")
 # Validation splits that are scored beside another: MNLI's other genres.
 COMPANIONS = {"validation": "validation_mismatched"}
@@ -61,7 +65,9 @@ class Examples:
         more_validation: further splits to score, by name: `validation_mismatched` of MNLI.
         columns: which columns of the data these were.
         targets: how their labels were read.
-        fingerprint: a hash of all rows of all splits.
+        fingerprint: a hash of all rows of all splits, of a stream of its first ones.
+        stream: of a streamed train, all its rows as they come, a chunk at a time, from the first on
+            each time that it is called; `train` has the first of them. Raises DataError on the way.
     """
 
     train: Dataset
@@ -72,6 +78,7 @@ class Examples:
     glue_task: str | None
     notes: tuple[str, ...]
     fingerprint: str
+    stream: Callable[[], Iterator[Dataset]] | None = None
 
     @property
     def task(self) -> str:
@@ -85,6 +92,12 @@ class Examples:
     def splits(self) -> dict[str, Dataset]:
         """All of them by name, `train` first."""
         return {"train": self.train, "validation": self.validation, **self.more_validation}
+
+    @property
+    def n_rows(self) -> dict[str, int | None]:
+        """By split; of a stream nobody knows."""
+        counts: dict[str, int | None] = {name: len(rows) for name, rows in self.splits.items()}
+        return counts if self.stream is None else {**counts, "train": None}
 
 
 @dataclass(frozen=True)
@@ -125,9 +138,11 @@ def load_training(config: DataConfig, *, seed: int) -> Examples:
     Raises:
         DataError: something in the data is not as needed; says where and what to try.
     """
-    source = open_source(config.source)
+    source = _open_for_training(config)
     raw_train = _split_of(source, config.train_split)
-    where = f"{source.name}, {config.train_split}"
+    where = train_where = f"{source.name}, {config.train_split}"
+    if source.stream is not None:
+        where += f" (its first {len(raw_train):,} rows)"
     columns = find_columns(
         raw_train,
         where=where,
@@ -162,15 +177,37 @@ def load_training(config: DataConfig, *, seed: int) -> Examples:
             validation = _limit(rows, config.limit_validation, seed=seed)
         else:
             more_validation[name] = _limit(rows, config.limit_validation, seed=seed)
-    if validation is None:
+    n_held_out = 0
+    if validation is None and source.stream is not None:
+        n_held_out = _n_held_out(len(raw_train))
+        train, validation = hold_out_first(train, n_held_out)
+        if len(validation) == 0 or len(train) == 0:
+            raise DataError(f"{where}: too few to hold some out; give a validation file")
+        notes.append(
+            f"validation: the data has none; the first {n_held_out:,} rows of the stream are held "
+            "out"
+        )
+        validation = _limit(validation, config.limit_validation, seed=seed)
+    elif validation is None:
         train, validation = hold_out(train, seed=seed)
         notes.append(
             f"validation: the data has none; {len(validation)} rows of {config.train_split} are "
             f"held out, a tenth{' of each class' * (task == 'single_label')} (seed {seed})"
         )
         validation = _limit(validation, config.limit_validation, seed=seed)
+    stream = None
+    if source.stream is not None:
+        notes.append(f"stream: columns and labels are those of its first {len(raw_train):,} rows")
+        train = train.take(min(len(train), config.limit_train or len(train)))
+        stream = partial(
+            _streamed,
+            source,
+            partial(standardise, where=train_where, is_part=True),
+            n_held_out=n_held_out,
+            limit=config.limit_train,
+        )
     return Examples(
-        train=_limit(train, config.limit_train, seed=seed),
+        train=train if stream is not None else _limit(train, config.limit_train, seed=seed),
         validation=validation,
         more_validation=more_validation,
         columns=columns,
@@ -178,7 +215,57 @@ def load_training(config: DataConfig, *, seed: int) -> Examples:
         glue_task=source.glue_task,
         notes=(*source.notes, _describe(columns, targets), *_doubts(config, targets), *notes),
         fingerprint=_fingerprint(train, validation, *more_validation.values()),
+        stream=stream,
     )
+
+
+def _open_for_training(config: DataConfig) -> Source:
+    if not config.streaming:
+        return open_source(config.source)
+    scored = (config.validation_split, COMPANIONS.get(config.validation_split, ""))
+    whole = (*scored, *(SPLIT_ALIASES.get(name, name) for name in scored))
+    return open_source(config.source, streamed=config.train_split, whole=whole)
+
+
+def _streamed(
+    source: Source, standardise: Callable[..., Any], *, n_held_out: int, limit: int | None
+) -> Iterator[Dataset]:
+    """The rows behind those that are held out, `limit` of them at most.
+
+    Raises:
+        DataError: a row isn't as the first ones are, once the chunks before it are out.
+    """
+    assert source.stream is not None  # noqa: S101
+    n_read = n_taken = 0
+    for table in source.stream(CHUNK_ROWS):
+        raw, unusable = as_dataset(table)
+        try:
+            with rows_from(n_read):
+                rows, _ = standardise(raw, unusable=unusable)
+        except UnknownLabelError as error:
+            raise DataError(
+                f"{error}, the labels of the first rows; shuffle the file so that they have them "
+                "all, or go without --streaming"
+            ) from None
+        n_read += len(raw)
+        rows = hold_out_first(rows, n_held_out)[0]
+        rows = rows.take(len(rows) if limit is None else min(len(rows), limit - n_taken))
+        n_taken += len(rows)
+        if len(rows):
+            yield rows
+        if n_taken == limit:
+            return
+
+
+def _n_held_out(n_rows: int) -> int:
+    """Of a stream that begins with these rows."""
+    return max(1, min(MOST_HELD_OUT, int(n_rows * HELD_OUT)))
+
+
+def hold_out_first(rows: Dataset, n_held_out: int) -> tuple[Dataset, Dataset]:
+    """Splits off what came first in the data, whatever was left out since."""
+    is_held_out = np.asarray(column_of(rows, "row")) < n_held_out
+    return rows.select(np.flatnonzero(~is_held_out)), rows.select(np.flatnonzero(is_held_out))
 
 
 def in_order_of(examples: Examples, label_names: Sequence[str]) -> Examples:
@@ -190,8 +277,10 @@ def in_order_of(examples: Examples, label_names: Sequence[str]) -> Examples:
         moved = new_ids[values] if values.ndim == 1 else values[:, np.argsort(new_ids)]
         return _with_labels(rows, moved)
 
+    stream = examples.stream
     return replace(
         examples,
+        stream=None if stream is None else lambda: map(reorder, stream()),
         train=reorder(examples.train),
         validation=reorder(examples.validation),
         more_validation={name: reorder(rows) for name, rows in examples.more_validation.items()},
@@ -251,7 +340,10 @@ def load_split(
         raw, columns=columns, where=where, drop_missing=drop_missing, targets=targets
     )
     if takes_held_out:
-        _, rows = hold_out(rows, seed=learned.held_out_seed or 0)
+        if learned.data.streaming:
+            _, rows = hold_out_first(rows, _n_held_out(min(len(raw), PREFIX_ROWS)))
+        else:
+            _, rows = hold_out(rows, seed=learned.held_out_seed or 0)
         split = DataConfig.validation_split
         if not label_wanted:
             rows = rows.remove_columns("label")
@@ -374,8 +466,13 @@ def _standardise(
     drop_missing: bool,
     targets: Targets | None,
     unusable: Mapping[str, str] | None = None,
+    is_part: bool = False,
 ) -> tuple[Dataset, list[str]]:
-    """The columns under their standard names, without the rows that lack a text or a label."""
+    """The columns under their standard names, without the rows that lack a text or a label.
+
+    Args:
+        is_part: of more rows, so that all of these may be left out.
+    """
     chosen = (*columns.texts, *(columns.labels if targets is not None else ()))
     check_columns(chosen, raw.column_names, where=where, unusable=unusable or {})
     n_rows = len(raw)
@@ -391,32 +488,33 @@ def _standardise(
             which = np.flatnonzero(blank)
             notes.append(
                 f"blank: {where}: {len(which)} of {n_rows} texts in '{name}' (rows "
-                f"{listed(which, most=5)}, counted from 0)"
+                f"{listed(row_number(which), most=5)}, counted from 0)"
             )
     if targets is not None:
         values, is_known = targets.read(raw, where=where)
         standard["label"] = as_arrow(values)
         lacking[f"a label in '{listed(columns.labels, most=3)}'"] = np.flatnonzero(~is_known)
         present &= is_known
-        if not is_known.any():
+        if not (is_part or is_known.any()):
             raise DataError(
                 f"{where}: no row has a label in '{listed(columns.labels, most=3)}'; such a split "
                 "can be predicted (tfft predict), not learned or scored"
             )
-    numbers = np.arange(n_rows)
+    numbers = row_number(np.arange(n_rows))
     has_ids = columns.id in raw.column_names and columns.id not in (unusable or {})
     standard["id"] = column_of(raw, columns.id) if columns.id and has_ids else numbers
     rows = data_set(pa.table({**standard, "row": numbers}))
     if present.all():
         return rows, notes
     told = "; ".join(
-        f"{len(which)} of {n_rows} rows lack {what} (rows {listed(which, most=5)}, counted from 0)"
+        f"{len(which)} of {n_rows} rows lack {what} (rows {listed(row_number(which), most=5)}, "
+        "counted from 0)"
         for what, which in lacking.items()
         if len(which)
     )
     if not drop_missing:
         raise DataError(f"{where}: {told}; mend them, or go on without with --drop-missing")
-    if not present.any():
+    if not (is_part or present.any()):
         raise DataError(f"{where}: {told}; no row is left")
     return rows.select(np.flatnonzero(present)), [*notes, f"left out: {where}: {told}"]
 
@@ -429,7 +527,7 @@ def _texts(raw: Dataset, name: str, *, where: str) -> pa.ChunkedArray:
     if not are_texts(kind):
         row = pc.index(pc.is_valid(values), pa.scalar(True)).as_py()
         raise DataError(
-            f"{where}: column '{name}' holds {kind}, not texts (row {row}: "
+            f"{where}: column '{name}' holds {kind}, not texts (row {row_number(row)}: "
             f"{values[row].as_py()!r:.60}); name another with --text-column"
         )
     return values

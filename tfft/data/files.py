@@ -3,6 +3,7 @@
     table = read_file(Path("reviews.csv"))
     table.rows          # pyarrow.Table; an empty cell of a csv is null
     table.unusable      # columns that mix kinds -> the row that does, told when one is asked for
+for part in read_chunks(Path("reviews.csv"), 1000): ...     # Tables, for what memory can't hold
 
 Every cell of a csv or tsv stays a string, so a text that reads "null" or "007" is kept as it was
 written; whoever needs a number converts it.
@@ -14,18 +15,25 @@ import csv
 import json
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tfft.data.cells import row_number, rows_from
 from tfft.data.spill import on_disk
 from tfft.errors import DataError, listed
 
 # Rows converted to Arrow at a time, and moved to a mapped file: a large file isn't held in memory.
 CHUNK_ROWS = 50_000
+# From which a stream takes how its file is quoted.
+SNIFFED_ROWS = 10_000
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -43,21 +51,90 @@ def read_file(path: Path) -> Table:
         DataError: an ending that isn't known; an empty file, or a header alone; a row that can't
             be parsed, named by its line; a text that isn't UTF-8.
     """
-    read = READERS.get(path.suffix.lower())
-    if read is None:
+    _check_ending(path)
+    with _told(path):
+        table = READERS[path.suffix.lower()](path)
+    if table.rows.num_rows == 0:
+        raise _no_rows(path, table.rows.column_names)
+    return table
+
+
+def read_chunks(path: Path, n_rows: int, *, first_row: int = 0) -> Iterator[Table]:
+    """The same rows, `n_rows` at a time, of which no more than two chunks are held.
+
+    What `read_file` tells of the whole is told of less here: how a tsv is quoted of its first rows,
+    and which columns mix kinds of each chunk by itself.
+
+    Args:
+        first_row: the number of the file's first row in the data, for messages.
+
+    Raises:
+        DataError: as `read_file`, once the rows before are out; or a json file, which is one value.
+    """
+    _check_ending(path)
+    if path.suffix.lower() == ".json":
+        raise DataError(
+            f"{path}: a json file is read as a whole; to stream it, save it as jsonl (an object a "
+            "line)"
+        )
+    with _told(path):
+        if path.suffix.lower() == ".parquet":
+            yield from _parquet_chunks(path, n_rows)
+        else:
+            yield from _text_chunks(path, n_rows, first_row)
+
+
+def _text_chunks(path: Path, n_rows: int, first_row: int) -> Iterator[Table]:
+    rows = _ROWS[path.suffix.lower()](path)
+    names = next(rows, {})
+    n_read = 0
+    while chunk := list(islice(rows, n_rows)):
+        names = dict.fromkeys((*names, *(name for row in chunk for name in row)))
+        with rows_from(first_row + n_read):
+            table = _collect(iter([names, *chunk]))
+        n_read += len(chunk)
+        yield table
+    if n_read == 0:
+        raise _no_rows(path, list(names))
+
+
+def _parquet_chunks(path: Path, n_rows: int) -> Iterator[Table]:
+    try:
+        # Buffered ahead, a row group is held whole.
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
+            _refuse_twice(path, file.schema_arrow.names)
+            for batch in file.iter_batches(n_rows):
+                yield Table(_plain(pa.Table.from_batches([batch], file.schema_arrow)))
+            if file.metadata.num_rows == 0:
+                raise _no_rows(path, file.schema_arrow.names)
+    except pa.ArrowException as error:
+        raise DataError(f"{path}: not a parquet file: {str(error).splitlines()[0]}") from None
+
+
+def _check_ending(path: Path) -> None:
+    if path.suffix.lower() not in READERS:
         raise DataError(f"{path}: expected a file of {listed(READERS)}, not '{path.suffix}'")
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What may befall any file, as one line.
+
+    Raises:
+        DataError: it is empty, can't be read, or isn't UTF-8.
+    """
     try:
         if path.stat().st_size == 0:
             raise DataError(f"{path}: the file is empty")
-        table = read(path)
+        yield
     except UnicodeDecodeError:
         raise DataError(f"{path}, {_undecodable(path)}; save the file as UTF-8") from None
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror or error}") from None
-    if table.rows.num_rows == 0:
-        names = table.rows.column_names
-        raise DataError(f"{path}: has no rows{f', only columns: {listed(names)}' if names else ''}")
-    return table
+
+
+def _no_rows(path: Path, names: list[str]) -> DataError:
+    return DataError(f"{path}: has no rows{f', only columns: {listed(names)}' if names else ''}")
 
 
 def _undecodable(path: Path) -> str:
@@ -71,14 +148,12 @@ def _undecodable(path: Path) -> str:
     return "not UTF-8"
 
 
-def _read_delimited(path: Path, delimiter: str) -> Table:
-    # RFC 4180 allows texts of any length; Python's default refuses those above 128 KiB.
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    return _collect(_delimited_rows(path, delimiter))
-
-
 def _read_csv(path: Path) -> Table:
-    return _read_delimited(path, _sniff_delimiter(path))
+    return _collect(_csv_rows(path))
+
+
+def _csv_rows(path: Path) -> Iterator[dict[str, Any]]:
+    return _delimited_rows(path, _sniff_delimiter(path))
 
 
 def _sniff_delimiter(path: Path) -> str:
@@ -94,11 +169,26 @@ def _read_tsv(path: Path) -> Table:
     A quote left open would swallow the rows up to the next one: quoted cells may span lines only
     if nothing else makes sense of the file.
     """
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    return _first_that_reads(lambda **ways: _collect(_delimited_rows(path, "\t", **ways)))
+
+
+def _tsv_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Read in the way that makes sense of the first rows: those behind them are never held."""
+
+    def rows(**ways: bool) -> Iterator[dict[str, Any]]:
+        for _ in islice(_delimited_rows(path, "\t", **ways), SNIFFED_ROWS):
+            pass
+        return _delimited_rows(path, "\t", **ways)
+
+    return _first_that_reads(rows)
+
+
+def _first_that_reads(read: Callable[..., Result]) -> Result:
+    """What `read` makes of a tsv, by the first way of quoting that it doesn't refuse."""
     failures = []
     for quoted, multiline in ((True, False), (False, True), (True, True)):
         try:
-            return _collect(_delimited_rows(path, "\t", quoted=quoted, multiline=multiline))
+            return read(quoted=quoted, multiline=multiline)
         except DataError as error:
             failures.append(error)
     raise failures[1]
@@ -108,6 +198,8 @@ def _delimited_rows(
     path: Path, delimiter: str, *, quoted: bool = True, multiline: bool = True
 ) -> Iterator[dict[str, Any]]:
     """Rows as column -> cell, an empty cell as None; the names come with every row."""
+    # RFC 4180 allows texts of any length; Python's default refuses those above 128 KiB.
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     with path.open(encoding="utf-8-sig", newline="") as file:
         quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
         reader = csv.reader(file, delimiter=delimiter, quoting=quoting, strict=True)
@@ -204,12 +296,16 @@ def _read_parquet(path: Path) -> Table:
         rows = _read_batches(pq.ParquetFile(path))
     except pa.ArrowException as error:
         raise DataError(f"{path}: not a parquet file: {str(error).splitlines()[0]}") from None
-    # What some writers call a string, few functions take.
+    return Table(_plain(rows))
+
+
+def _plain(rows: pa.Table) -> pa.Table:
+    """What some writers call a string, few functions take."""
     plain = [
         each.with_type(pa.string()) if pa.types.is_string_view(each.type) else each
         for each in rows.schema
     ]
-    return Table(rows.cast(pa.schema(plain)))
+    return rows.cast(pa.schema(plain))
 
 
 def _read_batches(file: pq.ParquetFile) -> pa.Table:
@@ -230,6 +326,7 @@ READERS: dict[str, Callable[[Path], Table]] = {
     ".json": _read_json,
     ".parquet": _read_parquet,
 }
+_ROWS = {".csv": _csv_rows, ".tsv": _tsv_rows, ".jsonl": _json_lines}
 
 
 def _collect(rows: Iterator[dict[str, Any]]) -> Table:
@@ -304,7 +401,7 @@ class _Column:
         (usual, _), *_, (odd, (_, row, value)) = sorted(
             self._kinds.items(), key=lambda item: item[1][0], reverse=True
         )
-        return f"row {row} holds {odd} ({value!r:.60}) where most rows hold {usual}"
+        return f"row {row_number(row)} holds {odd} ({value!r:.60}) where most rows hold {usual}"
 
     def _fill(self, row: int) -> None:
         """Nones for the rows since the last value."""
@@ -328,7 +425,9 @@ class _Column:
             self._failure = _no_one_type(error)
         except UnicodeEncodeError as error:  # JSON can spell half of a surrogate pair
             row = self._n_rows - len(pending) + pending.index(error.object)
-            self._failure = f"row {row} holds half a character ({error.object[error.start]!r})"
+            self._failure = (
+                f"row {row_number(row)} holds half a character ({error.object[error.start]!r})"
+            )
 
 
 def _no_one_type(error: Exception) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tfft.data.cells import are_texts, column_of, trimmed
+from tfft.data.cells import are_texts, column_of, row_number, trimmed
 from tfft.data.columns import FLAGS, MOST_CLASSES, flag_texts
 from tfft.data.labels import in_order, refuse_strangers
 from tfft.errors import DataError, listed
@@ -180,8 +180,8 @@ def _from_columns(
         if pc.any(strange).as_py():
             row = pc.index(strange, pa.scalar(True)).as_py()
             raise DataError(
-                f"{where}: column '{name}' holds {texts[row].as_py()!r:.60} in row {row}; each "
-                "label's column must hold 0 or 1"
+                f"{where}: column '{name}' holds {texts[row].as_py()!r:.60} in row "
+                f"{row_number(row)}; each label's column must hold 0 or 1"
             )
         stacked.append(np.asarray(pc.fill_null(pc.take(numbers, places), -1.0)))
     flags = np.stack(stacked, axis=1)
@@ -200,13 +200,16 @@ def _fill_from_vectors(
     if (wrong := is_known & (lengths != n_labels)).any():
         row = int(np.flatnonzero(wrong)[0])
         raise DataError(
-            f"{where}: row {row} has {lengths[row]} numbers, expected {n_labels}, one a label"
+            f"{where}: row {row_number(row)} has {lengths[row]} numbers, expected {n_labels}, one "
+            "a label"
         )
     numbers = np.asarray(lists.flatten().cast(pa.float32()), dtype=np.float32)
     flags[is_known] = numbers.reshape(-1, n_labels)
     if not np.isin(flags, (0.0, 1.0)).all():
         row = int(np.flatnonzero(~np.isin(flags, (0.0, 1.0)).all(axis=1))[0])
-        raise DataError(f"{where}: row {row} holds {flags[row].tolist()}; expected 0 or 1")
+        raise DataError(
+            f"{where}: row {row_number(row)} holds {flags[row].tolist()}; expected 0 or 1"
+        )
 
 
 def _column(rows: Dataset, name: str, *, where: str) -> pa.ChunkedArray:
@@ -325,7 +328,7 @@ def _parsed(values: pa.ChunkedArray, *, where: str) -> pa.ListArray:
         if not isinstance(parsed, list) or any(isinstance(x, list | dict) for x in parsed):
             row = pc.index(texts, pa.scalar(text, texts.type)).as_py()
             raise DataError(
-                f"{where}, row {row}: {text!r:.60} is no list of labels, as JSON has it"
+                f"{where}, row {row_number(row)}: {text!r:.60} is no list of labels, as JSON has it"
             )
         lists.append(parsed)
     try:
@@ -369,7 +372,7 @@ def _named(
             row = parents[pc.index(known, pa.scalar(False)).as_py()]
             raise DataError(
                 f"{where}: column '{column}' has a label id that isn't below {len(own_names)} "
-                f"(row {row})"
+                f"(row {row_number(row)})"
             )
         flat = pc.take(pa.array(own_names, pa.string()), flat)
     labels = pc.fill_null(pc.utf8_trim_whitespace(flat.cast(pa.string())), "")

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tfft.data.cells import column_of, trimmed
+from tfft.data.cells import column_of, row_number, trimmed
 from tfft.data.columns import MOST_CLASSES, is_number
 from tfft.errors import DataError, listed, nearest
 
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 UNLABELLED = -1
 EXACT = 2.0**53  # from here on several whole numbers share a float
+
+
+class UnknownLabelError(DataError):
+    """A label that isn't among those that are learned."""
 
 
 def find_label_names(
@@ -89,9 +93,9 @@ def refuse_strangers(
     strangers: pa.Array, names: Sequence[str], *, row: int, where: str
 ) -> NoReturn:
     found = pc.unique(strangers).to_pylist()
-    raise DataError(
-        f"{where}: label {listed(map(repr, found), most=5)} (first in row {row}) isn't one that "
-        f"was learned{nearest(found[0], names)}; expected {listed(names)}"
+    raise UnknownLabelError(
+        f"{where}: label {listed(map(repr, found), most=5)} (first in row {row_number(row)}) isn't "
+        f"one that was learned{nearest(found[0], names)}; expected {listed(names)}"
     )
 
 
@@ -149,8 +153,8 @@ def _whole(values: pa.ChunkedArray, column: str, *, where: str) -> pa.ChunkedArr
     if pc.any(fractions).as_py():
         row = pc.index(fractions, pa.scalar(True)).as_py()
         raise DataError(
-            f"{where}: column '{column}' holds numbers that aren't whole, or too large (row {row}: "
-            f"{values[row].as_py()}); classes are needed: name another with --label-column, or "
-            "say --task regression"
+            f"{where}: column '{column}' holds numbers that aren't whole, or too large (row "
+            f"{row_number(row)}: {values[row].as_py()}); classes are needed: name another with "
+            "--label-column, or say --task regression"
         )
     return values.cast(pa.int64()).cast(pa.string())

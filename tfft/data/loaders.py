@@ -6,17 +6,22 @@ split = open_split(config, encoded, tokenizer, loader=loader, shuffle=True, labe
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
-from tfft.config import RunConfig
+from tfft.config import RunConfig, parse_buckets
 from tfft.data.arrays import from_arrays
 from tfft.data.buckets import from_buckets
 from tfft.data.choice import plan_batches
 from tfft.data.encode import Encoded
+from tfft.data.flow import from_stream
 from tfft.data.plan import BatchPlan, BucketPlan
 from tfft.data.split import Split
 from tfft.data.streams import Collate, from_prepare, from_to_tf
 from tfft.errors import ConfigError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 def open_split(
@@ -32,6 +37,32 @@ def open_split(
     """The split in the batches that the config asks for; the rest is for `make_split`."""
     plan = plan_batches(config, encoded.lengths, loader=loader, shuffle=shuffle, length=length)
     return make_split(encoded, tokenizer, plan, loader=loader, length=length, **more)
+
+
+def open_stream(
+    config: RunConfig,
+    chunks: Callable[[], Iterator[Dataset]],
+    tokenizer: Any,
+    first: Encoded,
+    *,
+    max_length: int,
+    label_names: tuple[str, ...],
+) -> Split:
+    """The batches that the config asks for of a stream; `first` are its first rows."""
+    named = config.data.buckets
+    return from_stream(
+        chunks,
+        tokenizer,
+        first,
+        n_steps=config.train.steps or 0,
+        batch_size=config.train.batch_size,
+        seed=config.train.seed,
+        buffer_rows=config.data.shuffle_buffer or 1,
+        max_length=max_length,
+        max_shapes=config.data.max_shapes,
+        buckets=None if named is None else parse_buckets(named),
+        label_names=label_names,
+    )
 
 
 def make_split(

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import count, pairwise
 
 import numpy as np
 
+from tfft.config import TrainConfig
 from tfft.errors import DataError, listed
 
 
@@ -37,8 +38,18 @@ class BatchPlan:
     def steps(self, epoch: int) -> int:
         return -(-self.n_examples // self.batch_size)
 
-    def total_steps(self, epochs: int) -> int:
-        return sum(self.steps(epoch) for epoch in range(epochs))
+    def total_steps(self, config: TrainConfig) -> int:
+        """How many a run takes, if nothing ends it early."""
+        return config.steps or sum(self.steps(epoch) for epoch in range(config.epochs))
+
+    def n_rows(self, n_steps: int) -> int:
+        """Rows of the first so many steps of a run."""
+        n_rows = 0
+        for epoch in count():
+            if n_steps < (in_pass := self.steps(epoch)):
+                return n_rows + self._rows_of(epoch, n_steps)
+            n_rows, n_steps = n_rows + self.n_examples, n_steps - in_pass
+        raise AssertionError("a count has no end")
 
     def layout(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Every row once, int64 [n_examples], and where batches begin and end in it, int64
@@ -47,6 +58,10 @@ class BatchPlan:
         bounds = np.arange(0, self.n_examples + self.batch_size, self.batch_size)
         bounds[-1] = self.n_examples
         return self._shuffled(epoch), bounds
+
+    def _rows_of(self, epoch: int, n_steps: int) -> int:
+        """Of the first steps of a pass."""
+        return min(n_steps * self.batch_size, self.n_examples)
 
     def order(self, epoch: int) -> np.ndarray:
         """Every row once: int64 [n_examples], as it comes where nothing is shuffled."""
@@ -97,6 +112,11 @@ class BucketPlan(BatchPlan):
 
     def steps(self, epoch: int) -> int:
         return super().steps(epoch) if self.batch_tokens is None else len(self.layout(epoch)[1]) - 1
+
+    def _rows_of(self, epoch: int, n_steps: int) -> int:
+        if self.batch_tokens is None:
+            return super()._rows_of(epoch, n_steps)
+        return int(self.layout(epoch)[1][n_steps])
 
     def layout(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         if self.batch_tokens is not None:

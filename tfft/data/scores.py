@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tfft.data.cells import are_texts, column_of, trimmed
+from tfft.data.cells import are_texts, column_of, row_number, trimmed
 from tfft.data.columns import is_number
 from tfft.data.labels import UNLABELLED
 from tfft.errors import DataError
@@ -68,8 +68,8 @@ def to_numbers(rows: Dataset, column: str, *, where: str) -> tuple[np.ndarray, n
     if np.isinf(numbers).any():
         row = int(np.flatnonzero(np.isinf(numbers))[0])
         raise DataError(
-            f"{where}: column '{column}' holds {values[row].as_py()} in row {row}; a finite number "
-            "is needed"
+            f"{where}: column '{column}' holds {values[row].as_py()} in row {row_number(row)}; a "
+            "finite number is needed"
         )
     is_known = ~np.isnan(numbers)
     if (numbers[is_known] == UNLABELLED).all():
@@ -97,8 +97,8 @@ def _parsed(values: pa.ChunkedArray, column: str, *, where: str) -> pa.ChunkedAr
     if strange:
         row = pc.index(texts, pa.scalar(strange[0], texts.type)).as_py()
         raise DataError(
-            f"{where}: column '{column}' holds {strange[0]!r:.60} in row {row}, where a number is "
-            "needed; name another with --label-column, or say --task single_label"
+            f"{where}: column '{column}' holds {strange[0]!r:.60} in row {row_number(row)}, where "
+            "a number is needed; name another with --label-column, or say --task single_label"
         )
     numbers = pa.array([float(text) for text in distinct.to_pylist()], pa.float64())
     return pc.take(numbers, pc.index_in(texts, value_set=distinct))

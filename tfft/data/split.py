@@ -48,6 +48,11 @@ class Split:
         return self.plan.n_examples
 
     @property
+    def is_counted(self) -> bool:
+        """Whether an epoch has `n_examples`, rather than as many at most."""
+        return True
+
+    @property
     def n_steps(self) -> int:
         return self.plan.n_steps
 

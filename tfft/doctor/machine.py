@@ -110,9 +110,7 @@ def check_files(machine: Machine, environ: Mapping[str, str], folder: Path) -> l
     if _is_writable(tokens):
         findings.append(Finding("files", "token cache", "ok", str(tokens)))
     else:
-        told = (
-            f"{tokens} can't be written to: each run tokenises anew and holds all in memory"
-        )
+        told = f"{tokens} can't be written to: each run tokenises anew and holds all in memory"
         command = "export TFFT_CACHE=/a/folder/of/yours"
         findings.append(Finding("files", "token cache", "warning", told, command))
     return findings
