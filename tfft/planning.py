@@ -19,6 +19,7 @@ from tfft.metrics import metrics_of
 from tfft.progress import Progress
 from tfft.ready import Prepared, prepare
 from tfft.results import PlanResult
+from tfft.schedules import warmup_steps
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -50,9 +51,11 @@ def plan(config: RunConfig, progress: Progress) -> PlanResult:
         name: token_lengths(rows, prepared.tokenizer) for name, rows in examples.splits.items()
     }
     cut = {name: np.minimum(lengths, longest) for name, lengths in whole.items()}
+    batches = BatchPlan(len(cut["train"]), config.train.batch_size, config.train.seed, shuffle=True)
+    n_steps = batches.n_steps * config.train.epochs
+    warmup_steps(config.train, n_steps)  # refuses too long a one
     n_features = len(prepared.tokenizer.model_input_names)
     loader, why = choose_loader(config.data.loader, cut["train"], n_features)
-    batches = BatchPlan(len(cut["train"]), config.train.batch_size, config.train.seed, shuffle=True)
     if loader == "numpy":
         n_bytes, padding = array_cost(cut["train"], n_features)
         widest = int(cut["train"].max())
@@ -61,6 +64,7 @@ def plan(config: RunConfig, progress: Progress) -> PlanResult:
             batches = in_buckets(batches, cut["train"], max_shapes=config.data.max_shapes)
         widths = batch_widths(cut["train"], batches)
         n_bytes, padding, widest = 0, padding_fraction(cut["train"], widths), int(widths.max())
+    rows_at_once = config.train.batch_size // config.train.accumulate
     return PlanResult(
         task=examples.task,
         data=config.data.source,
@@ -80,11 +84,11 @@ def plan(config: RunConfig, progress: Progress) -> PlanResult:
         },
         n_cut={name: int((lengths > longest).sum()) for name, lengths in whole.items()},
         padding_fraction=padding,
-        n_steps=batches.n_steps * config.train.epochs,
+        n_steps=n_steps,
         epochs=config.train.epochs,
         batch_size=config.train.batch_size,
         metric_for_best=prepared.metric,
-        memory_bytes=n_bytes + _memory(prepared.checkpoint, config.train.batch_size, widest),
+        memory_bytes=n_bytes + _memory(prepared.checkpoint, rows_at_once, widest),
     )
 
 
@@ -128,13 +132,13 @@ def _constant(config: RunConfig, prepared: Prepared) -> dict[str, Any]:
     return {"prediction": guess, **figures}
 
 
-def _memory(checkpoint: Checkpoint, batch_size: int, n_tokens: int) -> int:
-    """Bytes of a step: the model with its optimizer, and what its layers keep of a full batch."""
+def _memory(checkpoint: Checkpoint, n_rows: int, n_tokens: int) -> int:
+    """Bytes of a step: the model with its optimizer, and what its layers keep of n_rows texts."""
     config = checkpoint.config
     layers, heads, hidden = (
         getattr(config, name)
         for name in ("num_hidden_layers", "num_attention_heads", "hidden_size")
     )
     parameters = checkpoint.n_parameters or 0
-    kept = n_tokens * batch_size * (BYTES_A_HIDDEN * hidden + BYTES_A_SCORE * heads * n_tokens)
+    kept = n_tokens * n_rows * (BYTES_A_HIDDEN * hidden + BYTES_A_SCORE * heads * n_tokens)
     return int(BYTES_A_PARAMETER * parameters + FLOAT32 * WORKSPACE * layers * kept)

@@ -20,6 +20,7 @@ from tfft.errors import ConfigError, listed
 from tfft.progress import Progress, shown_by
 from tfft.ready import Prepared, prepare, tokenise
 from tfft.results import EvalResult, FitResult, PlanResult, PredictResult
+from tfft.schedules import warmup_steps
 
 if TYPE_CHECKING:
     from tfft.data.encode import Encoded
@@ -85,21 +86,33 @@ def _fit(
     prepared = prepare(config, progress)
     if loss is not None and config.train.class_weight and prepared.task.name == "multi_label":
         raise ConfigError("class_weight goes with the own loss of task multi_label, not loss=")
+    if loss is not None and config.train.label_smoothing:
+        raise ConfigError("label_smoothing goes with the task's own loss, not loss=")
     # The best epoch's weights, the newest one's, and those being written.
     folder.need(3 * prepared.checkpoint.n_bytes)
     encoded = tokenise(prepared, progress)
+    n_steps = config.train.epochs * -(-len(encoded["train"].lengths) // config.train.batch_size)
+    warmup_steps(config.train, n_steps)  # refuses too long a one before anything heavy wakes
 
     progress.stage("loading the model")
-    from tfft import modeling, training, weights
+    from tfft import depths, modeling, precision, training, weights
     from tfft.metrics import metrics_of
     from tfft.provenance import manifest, resolve, run_toml
 
     devices = _open_devices(config)
     if devices.n_replicas > 1:
         progress.note(f"devices: a replica on each of {listed(devices.names)}")
-    with devices.scope():
+    if note := precision.check_devices(config.train.precision, devices.names):
+        progress.note(note)
+    with devices.scope(), precision.policy(config.train.precision):
         loaded = _load_model(config, prepared, progress)
-        modeling.compile_model(loaded.model, prepared.task, config.train, loss=loss)
+        modeling.compile_model(
+            loaded.model, prepared.task, config.train, loss=loss, n_steps=n_steps
+        )
+    precision.check_model(loaded.model, config.train.precision)
+    if config.train.freeze is not None:
+        n_learning, n_frozen = depths.n_parameters(loaded.model)
+        progress.note(f"freeze: {n_frozen:,} parameters are frozen, {n_learning:,} learn")
     weights.check_names(set(weights.by_pytorch_name(loaded.model)), loaded)
     splits = _make_splits(config, prepared, encoded, loaded, collate_fn, progress)
     resolved = resolve(
@@ -117,9 +130,13 @@ def _fit(
 
     chosen = loss if loss is not None else config.train.loss
     losses = modeling.example_losses(loaded.model, prepared.task, chosen)
-    training_losses = None
+    training_losses = losses
+    if config.train.label_smoothing:
+        training_losses = modeling.smoothed_losses(prepared.task, config.train.label_smoothing)
     if prepared.class_weights is not None:
-        training_losses = modeling.weighted_losses(losses, prepared.task, prepared.class_weights)
+        training_losses = modeling.weighted_losses(
+            training_losses, prepared.task, prepared.class_weights
+        )
     metrics = metrics_of(prepared.task.name, threshold=config.model.threshold)
     more: dict[str, Mapping[str, float]] = {}
 
@@ -304,7 +321,11 @@ def predict(
 def _open_devices(config: RunConfig) -> Devices:
     from tfft.distribute import open_devices
 
-    return open_devices(config.train.strategy, batch_size=config.train.batch_size)
+    return open_devices(
+        config.train.strategy,
+        batch_size=config.train.batch_size,
+        accumulate=config.train.accumulate,
+    )
 
 
 def _fit_result(
