@@ -22,9 +22,9 @@ _SHARED = re.compile(r"^encoder/albert_layer_groups_\._\d+/")
 # What comes before the first layer, or goes into all of them: ALBERT's and ELECTRA's projections,
 # MPNet's and DeBERTa's embeddings of relative positions, the last with a LayerNorm.
 _EMBEDDINGS = re.compile(
-    r"^(embeddings|embeddings_project|"
-    r"encoder/(embedding_hidden_mapping_in|relative_attention_bias|rel_embeddings[^/]*|LayerNorm))/"
-    r"|^encoder/rel_embeddings"
+    r"^(embeddings|embeddings_project"
+    r"|encoder/(embedding_hidden_mapping_in|relative_attention_bias|rel_embeddings.weight:0"
+    r"|LayerNorm))(/|$)"
 )
 
 
@@ -91,7 +91,7 @@ def freeze(model: Any, asked: str) -> None:
         _refuse_shared(model, depths, f"freeze {asked}; there are embeddings and all-but-head")
         if n_frozen > depths.n_layers:
             raise ModelError(
-                f"freeze {asked}: {model.config.model_type} has {depths.n_layers} layers here"
+                f"freeze {asked}: this {model.config.model_type} has {depths.n_layers} layers"
             )
     last = {"embeddings": 0, "layers": n_frozen, "all-but-head": depths.n_layers}[part or ""]
     frozen = {id(weight) for weight, depth in depths.of_weights if depth <= last}
