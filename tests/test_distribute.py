@@ -106,7 +106,8 @@ def both(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, di
                 for number in numbers
             )
             (folder / f"{task}.d" / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
-    return folder, json.loads(python(RUNS, str(folder), json.dumps(TASKS_TRIED)))
+    told = python(RUNS, str(folder), json.dumps(TASKS_TRIED), timeout_s=900)
+    return folder, json.loads(told)
 
 
 def read(folder: Path, name: str) -> Any:
@@ -231,3 +232,19 @@ def test_a_full_memory_names_what_to_try(tiny: Path, batch_size: int, told: str)
     assert len(message.splitlines()) == 1
     assert f"out of memory with {batch_size} texts a batch" in message
     assert f"try {told}, or a lower --max-length" in message
+
+
+def test_a_full_memory_in_training_names_accumulate_first(tiny: Path) -> None:
+    from tfft.backend import tf
+    from tfft.config import TrainConfig
+    from tfft.training import _memory
+
+    tokenizer = load_tokenizer(open_checkpoint(str(tiny), TASKS["single_label"]))
+    split = split_of("to_tf", encode(rows(9), tokenizer, max_length=64), tokenizer, None)
+    for accumulate, told in ((1, "try --accumulate 2, --batch-size 4,"), (2, "try --batch-size 4")):
+        full = tf.errors.ResourceExhaustedError(None, None, "no room")
+        with (
+            pytest.raises(TrainingError, match=told),
+            _memory(split, training=TrainConfig(accumulate=accumulate)),
+        ):
+            raise full
