@@ -11,7 +11,7 @@ from pathlib import Path
 import hub as local_hub
 import pytest
 from click.testing import CliRunner
-from tiny import make_checkpoints, write_reviews
+from tiny import CONFIGS, make_checkpoints, write_reviews
 
 from tfft.cli import main
 
@@ -35,6 +35,14 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoints")
     make_checkpoints(folder, "bert")
     return folder / "bert"
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random body of each architecture."""
+    folder = tmp_path_factory.mktemp("architectures")
+    make_checkpoints(folder, *CONFIGS)
+    return folder
 
 
 @pytest.fixture

@@ -89,6 +89,49 @@ def test_a_misnamed_column(tfft_cli: CLI, good: Path, tiny: Path, tmp_path: Path
     refused(tfft_cli, tmp_path, *arguments, told=("'labl'", "did you mean 'label'", "text, label"))
 
 
+def test_a_warm_up_longer_than_the_run(
+    tfft_cli: CLI, good: Path, tiny: Path, tmp_path: Path
+) -> None:
+    # 18 of the 20 rows are trained on, in batches of 16: 2 steps an epoch.
+    arguments = ("--data", good, "--model", tiny, "--warmup", 7, "--epochs", 3)
+    told = ("warmup takes 7 steps", "the run has 6", "--warmup 0.1")
+    refused(tfft_cli, tmp_path, *arguments, told=told)
+    outcome = tfft_cli("fit", *arguments, "--dry-run")
+    assert outcome.code == 1
+    assert all(each in outcome.err for each in told)
+
+
+def test_more_layers_to_freeze_than_there_are(
+    tfft_cli: CLI, good: Path, tiny: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    outcome = tfft_cli(
+        "fit", "--data", good, "--model", tiny, "--freeze", "layers:3", "--output", output
+    )
+    assert outcome.code == 1
+    assert outcome.err.splitlines()[-1] == "error: freeze layers:3: this bert has 2 layers"
+    assert not output.exists()
+    assert not output.with_name("out.partial").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--batch-size", 10, "--accumulate", 4), ("batch_size 10", "accumulate 4")),
+        (("--freeze", "layers:none"), ("freeze must be", "'layers:none'")),
+        (("--label-smoothing", 0.1, "--loss", "hinge"), ("label_smoothing", "--loss")),
+        (("--warmup", 1.5), ("warmup must be a whole number of steps",)),
+    ],
+)
+def test_a_recipe_that_contradicts_itself_is_a_usage_error(
+    tfft_cli: CLI, tmp_path: Path, options: tuple[object, ...], told: tuple[str, ...]
+) -> None:
+    outcome = tfft_cli("fit", "--data", tmp_path / "nope.csv", *options)
+    assert outcome.code == 2
+    line = outcome.err.strip().splitlines()[-1]
+    assert all(each in line for each in told)
+
+
 def test_a_label_that_train_lacks(tfft_cli: CLI, tiny: Path, tmp_path: Path) -> None:
     folder = tmp_path / "d"
     folder.mkdir()

@@ -65,7 +65,7 @@ def test_results_go_to_standard_output_and_the_rest_to_standard_error(
     assert metrics["train"]["n_examples"] == 20
     lines = outcome.err.splitlines()
     assert lines[0] == "columns: text text, label label (2 classes: 0, 1)"
-    assert [line.split()[0] for line in lines] == ["columns:", "head:", "loader:", "epoch"]
+    assert [line.split()[0] for line in lines] == ["columns:", "loader:", "head:", "epoch"]
 
 
 def test_flags_go_before_set_and_set_before_the_toml(

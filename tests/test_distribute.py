@@ -27,6 +27,21 @@ TASKS_TRIED = {
     "single_label": {"n_train": 17, "options": {"class_weight": "0=2.5"}},
     "multi_label": {"n_train": 19, "options": {"class_weight": "balanced"}},
     "regression": {"n_train": 17, "options": {}},
+    "recipe": {
+        "n_train": 17,
+        "options": {
+            "accumulate": 2,
+            "optimizer": "adamw",
+            "learning_rate": 3e-4,
+            "schedule": "linear",
+            "warmup": 1,
+            "clip_norm": 0.5,
+            "ema": 0.5,
+            "layer_decay": 0.9,
+            "label_smoothing": 0.1,
+            "freeze": "embeddings",
+        },
+    },
 }
 RUNS = """
 import json, sys
@@ -52,6 +67,11 @@ try:
     tfft.evaluate(run, strategy="mirrored", batch_size=1, **common)
 except ConfigError as error:
     figures["refused"] = str(error)
+try:
+    tfft.fit(strategy="mirrored", batch_size=8, accumulate=8, model=str(folder / "checkpoint"),
+        output=folder / "refused", **common)
+except ConfigError as error:
+    figures["refused parts"] = str(error)
 print(json.dumps(figures))
 """
 
@@ -61,6 +81,7 @@ def label_of(task: str, number: int) -> Any:
         "single_label": int(number % 3 != 0),
         "multi_label": ["even"] * (number % 2 == 0) + ["third"] * (number % 3 == 0),
         "regression": number % 7 / 2,
+        "recipe": int(number % 3 != 0),
     }
     return labels[task]
 
@@ -85,7 +106,8 @@ def both(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, di
                 for number in numbers
             )
             (folder / f"{task}.d" / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
-    return folder, json.loads(python(RUNS, str(folder), json.dumps(TASKS_TRIED)))
+    told = python(RUNS, str(folder), json.dumps(TASKS_TRIED), timeout_s=900)
+    return folder, json.loads(told)
 
 
 def read(folder: Path, name: str) -> Any:
@@ -115,8 +137,9 @@ def test_two_replicas_learn_the_weights_of_one_device(task: str, both: tuple[Pat
     assert one.keys() == two.keys()
     for name, weights in one.items():
         # A key's bias adds the same to all of a row's scores: its gradient is 0 but for rounding,
-        # which Adam blows up to a whole step, of 3e-5, in any direction. 3 steps at most.
-        floor = 2 * 3 * 3e-5 if name.endswith("key.bias") else 1e-5
+        # which Adam blows up to a whole step, in any direction. 3 steps at most.
+        rate = TASKS_TRIED[task]["options"].get("learning_rate", 3e-5)
+        floor = 2 * 3 * rate if name.endswith("key.bias") else 1e-5
         np.testing.assert_allclose(two[name], weights, rtol=0, atol=floor, err_msg=name)
     moved = [np.abs(one[f"bert.{name}"] - weights).max() for name, weights in before.items()]
     assert max(moved) > 5e-5  # beyond the tolerance
@@ -146,6 +169,14 @@ def test_prediction_through_two_replicas_gives_the_same_rows_in_order(
 def test_a_batch_smaller_than_the_replicas_is_refused(both: tuple[Path, Any]) -> None:
     refused = both[1]["refused"]
     assert "batch_size 1 is over all devices, and there are 2: give at least 2" in refused
+
+
+def test_parts_that_do_not_come_out_even_on_every_device_are_refused(
+    both: tuple[Path, dict[str, Any]],
+) -> None:
+    refused = both[1]["refused parts"]
+    assert "batch_size 8 can't be fed in accumulate 8 equal parts on each of 2" in refused
+    assert "a multiple of 16" in refused
 
 
 def test_mirrored_without_gpus_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,3 +232,19 @@ def test_a_full_memory_names_what_to_try(tiny: Path, batch_size: int, told: str)
     assert len(message.splitlines()) == 1
     assert f"out of memory with {batch_size} texts a batch" in message
     assert f"try {told}, or a lower --max-length" in message
+
+
+def test_a_full_memory_in_training_names_accumulate_first(tiny: Path) -> None:
+    from tfft.backend import tf
+    from tfft.config import TrainConfig
+    from tfft.training import _memory
+
+    tokenizer = load_tokenizer(open_checkpoint(str(tiny), TASKS["single_label"]))
+    split = split_of("to_tf", encode(rows(9), tokenizer, max_length=64), tokenizer, None)
+    for accumulate, told in ((1, "try --accumulate 2, --batch-size 4,"), (2, "try --batch-size 4")):
+        full = tf.errors.ResourceExhaustedError(None, None, "no room")
+        with (
+            pytest.raises(TrainingError, match=told),
+            _memory(split, training=TrainConfig(accumulate=accumulate)),
+        ):
+            raise full

@@ -15,6 +15,7 @@ PACKAGE = Path(tfft.__file__).parent
 LAYERS = (
     {"errors", "tasks"},
     {"config", "results", "metrics"},
+    {"schedules"},
     {"progress", "backend", "folders", "minilm"},
     {"doctor.findings"},
     {"doctor.packages"},
@@ -31,8 +32,9 @@ LAYERS = (
     {"pretrained"},
     {"ready", "planning"},
     {"data.split", "data.arrays", "data.buckets", "data.streams", "data.loaders", "data.flow"},
-    {"optimizers", "distribute"},
+    {"optimizers", "distribute", "precision", "depths"},
     {"modeling"},
+    {"steps"},
     {"weights", "training", "provenance", "predictions"},
     {"served"},
     {"runs"},

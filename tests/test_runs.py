@@ -225,6 +225,49 @@ def test_a_user_s_own_loss_is_the_one_that_is_learned(
     assert "Constant, from Python" in (tmp_path / "run" / "run.toml").read_text()
 
 
+def test_a_loss_of_one_s_own_is_not_smoothed(reviews: Path, tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(tfft.ConfigError, match="label_smoothing goes with the task's own loss"):
+        tfft.fit(
+            data=str(reviews),
+            model=str(tiny),
+            output=tmp_path / "run",
+            loss=lambda labels, logits: logits[:, 0],
+            label_smoothing=0.1,
+        )
+
+
+def test_smoothing_is_of_the_training_loss_alone(
+    run: Path, reviews: Path, tiny: Path, tmp_path: Path
+) -> None:
+    smoothed = tfft.fit(
+        config=run / "run.toml", output=tmp_path / "run", epochs=1, label_smoothing=0.9
+    )
+    # Nearly even labels: what is learned is to say nothing.
+    plain = json.loads((run / "history.json").read_text())[0]
+    assert smoothed.history[0].loss != pytest.approx(plain["loss"], rel=0.01)
+    again = tfft.evaluate(tmp_path / "run", data=str(reviews))
+    assert dict(again.figures) == pytest.approx(dict(smoothed.validation), abs=SAME_RUN)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"ema": 0.9}, {"accumulate": 2}, {"precision": "bfloat16"}, {"schedule": "linear"}],
+    ids=str,
+)
+def test_keras_own_fit_is_given_nothing_that_it_would_ignore(
+    tiny: Path, options: dict[str, object]
+) -> None:
+    with pytest.raises(tfft.ConfigError, match=f"{next(iter(options))} is for tfft.fit"):
+        tfft.build_model(str(tiny), **options)
+
+
+def test_an_optimizer_of_one_s_own_takes_no_numbers_of_ours(tiny: Path) -> None:
+    from tfft.backend import keras
+
+    with pytest.raises(tfft.ConfigError, match="clip_norm goes with tfft's optimizers"):
+        tfft.build_model(str(tiny), optimizer=keras.optimizers.SGD(), clip_norm=1.0)
+
+
 def test_a_user_s_own_collate_fn_makes_the_batches(
     reviews: Path, tiny: Path, tmp_path: Path
 ) -> None:

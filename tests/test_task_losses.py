@@ -5,6 +5,7 @@ A step of plain gradient descent at rate 1 moves the bias by its gradient, which
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from datasets import Dataset
-from tiny import sentence
+from tiny import python, sentence
 
 from tfft.config import TrainConfig
 from tfft.data.encode import encode
@@ -164,6 +165,43 @@ def test_weights_are_of_training_alone_and_keras_evaluates_the_same_loss(
     losses, _ = case.formula(step.logits, np.ones(3))
     np.testing.assert_allclose(step.validation_loss, losses.mean(), **CLOSE)
     np.testing.assert_allclose(step.keras_loss, losses.mean(), **CLOSE)
+
+
+SMOOTHING = 0.3
+TORCH = """
+import json, sys, torch
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+logits, classes, sets, weights = (torch.tensor(each) for each in json.loads(sys.argv[1]))
+smoothing = float(sys.argv[2])
+soft = sets * (1 - smoothing) + smoothing / 2
+print(json.dumps([
+    cross_entropy(logits, classes, label_smoothing=smoothing, reduction="none").tolist(),
+    binary_cross_entropy_with_logits(logits, soft, reduction="none").mean(-1).tolist(),
+    binary_cross_entropy_with_logits(
+        logits, soft, pos_weight=weights, reduction="none").mean(-1).tolist(),
+]))
+"""
+
+
+def test_smoothed_losses_are_pytorch_s_row_by_row_and_take_weights() -> None:
+    from tfft import modeling
+
+    logits = np.random.default_rng(0).normal(size=(N_ROWS, 3)).astype(np.float32)
+    lists = [each.tolist() for each in (logits, CLASSES, SETS_AS_FLOATS, WEIGHTS)]
+    torchs = json.loads(python(TORCH, json.dumps(lists), str(SMOOTHING), torch=True))
+    single, multi = TASKS["single_label"], TASKS["multi_label"]
+    of_classes, of_sets = (modeling.smoothed_losses(each, SMOOTHING) for each in (single, multi))
+    logs = np.log(softmax(logits))
+    by_hand = -(1 - SMOOTHING) * logs[np.arange(N_ROWS), CLASSES] - SMOOTHING * logs.mean(axis=1)
+    ours = of_classes(CLASSES, logits)
+    # 1e-5: float32 in another order of operations.
+    np.testing.assert_allclose(ours, by_hand, rtol=1e-5)
+    np.testing.assert_allclose(ours, torchs[0], rtol=1e-5)
+    weighted = modeling.weighted_losses(of_classes, single, WEIGHTS)
+    np.testing.assert_allclose(weighted(CLASSES, logits), by_hand * WEIGHTS[CLASSES], rtol=1e-5)
+    np.testing.assert_allclose(of_sets(SETS_AS_FLOATS, logits), torchs[1], rtol=1e-5)
+    weighted = modeling.weighted_losses(of_sets, multi, WEIGHTS)
+    np.testing.assert_allclose(weighted(SETS_AS_FLOATS, logits), torchs[2], rtol=1e-5)
 
 
 LOSSES_OF_TASKS = [

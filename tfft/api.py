@@ -20,6 +20,7 @@ from tfft.config import (
     About,
     DataConfig,
     RunConfig,
+    build_options,
     choose_options,
     evaluate_options,
     option_names,
@@ -210,8 +211,13 @@ def build_model(
         task: `single_label`, `multi_label` or `regression`.
         loss: a Keras loss by name, or one of your own; None takes the model's.
         optimizer: a Keras optimizer of your own.
-        **options: `seed`, and the optimizer's: `learning_rate`, `epsilon`, `weight_decay` ...
+        **options: `seed`, `freeze`, and the optimizer's: `learning_rate`, `epsilon`,
+            `weight_decay`, `clip_norm`, `layer_decay` ...
+
+    Raises:
+        ConfigError: an option that Keras' own `fit` can't honour, such as `ema`.
     """
+    _check_for_keras(options, optimizer)
     if isinstance(optimizer, str):
         options["optimizer"], optimizer = optimizer, None
     if isinstance(loss, str):
@@ -237,6 +243,20 @@ def build_model(
     )
     modeling.compile_model(loaded.model, head, config.train, loss=loss, optimizer=optimizer)
     return loaded.model
+
+
+def _check_for_keras(options: Mapping[str, Any], optimizer: Any) -> None:
+    """Refuses what a compiled model wouldn't take along into Keras' own `fit`."""
+    for name in options:
+        if name in choose_options("data", "train") and name not in build_options():
+            raise ConfigError(
+                f"{name} is for tfft.fit: Keras' own fit wouldn't honour it; build_model takes "
+                f"{listed(build_options())}",
+                options=[name],
+            )
+        of_optimizer = name in build_options() and name not in ("seed", "freeze", "loss")
+        if of_optimizer and not isinstance(optimizer, str | None):
+            raise ConfigError(f"{name} goes with tfft's optimizers, not with one of your own")
 
 
 def merge_options(
@@ -315,4 +335,4 @@ _show_options(plan, choose_options("data", "model", "train"))
 _show_options(evaluate, evaluate_options())
 _show_options(predict, predict_options())
 _show_options(load_data, choose_options("data", "train"))
-_show_options(build_model, choose_options("train"))
+_show_options(build_model, build_options())

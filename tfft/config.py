@@ -28,6 +28,10 @@ from tfft.tasks import LOSSES, METRIC_NAMES, TASKS
 LOADERS = ("numpy", "prepare", "to_tf", "bucketed")
 OPTIMIZERS = ("adam", "adamw")
 STRATEGIES = ("auto", "none", "mirrored")
+PRECISIONS = ("float32", "bfloat16", "float16")
+SCHEDULES = ("constant", "linear", "cosine", "polynomial")
+# The rate that `polynomial` ends with: transformers' lr_end.
+POLYNOMIAL_END = 1e-7
 
 
 def option(
@@ -40,6 +44,7 @@ def option(
     minimum: float | None = None,
     above: float | None = None,
     below: float | None = None,
+    maximum: float | None = None,
     most: int | None = None,
 ) -> Any:
     """A field with all that the command line and the checks need to know of it.
@@ -47,7 +52,8 @@ def option(
     Args:
         flag: its name as an option, where it isn't the field's own.
         metavar: what stands for its value in a help text.
-        minimum, above, below: bounds; the first is included, the others aren't.
+        minimum, maximum: bounds, included.
+        above, below: bounds, not included.
         most: how many values a field that takes several may have.
     """
     about = {
@@ -58,6 +64,7 @@ def option(
         "minimum": minimum,
         "above": above,
         "below": below,
+        "maximum": maximum,
         "most": most,
     }
     return field(default=default, metadata=about)
@@ -174,13 +181,58 @@ class TrainConfig:
         "short. For the bucketed loader.",
         minimum=1,
     )
+    accumulate: int = option(
+        1,
+        "Feed each batch in N parts, summing their gradients: the same step in less memory.",
+        minimum=1,
+    )
+    precision: str = option(
+        "float32",
+        "What the layers compute in; weights, loss and the saved model stay float32. float16 "
+        "needs a GPU.",
+        choices=PRECISIONS,
+    )
     optimizer: str = option("adam", "The optimizer.", choices=OPTIMIZERS)
-    learning_rate: float = option(3e-5, "The optimizer's rate, constant.", above=0.0)
+    learning_rate: float = option(
+        3e-5, "The optimizer's rate; with a schedule, its highest.", above=0.0
+    )
+    schedule: str = option(
+        "constant",
+        "How the rate goes on after the warm-up: as it is, or down to nought over the run, as "
+        "transformers has it.",
+        choices=SCHEDULES,
+    )
+    warmup: float = option(
+        0.0,
+        "Let the rate grow from nought over N steps; below 1, over that part of all steps.",
+        metavar="N",
+        minimum=0.0,
+    )
     beta_1: float = option(0.9, "Adam's decay of the first moment.", minimum=0.0, below=1.0)
     beta_2: float = option(0.999, "Adam's decay of the second moment.", minimum=0.0, below=1.0)
-    epsilon: float = option(1e-7, "Adam's epsilon, as Keras defines it.", above=0.0)
+    epsilon: float = option(1e-8, "Adam's epsilon, as PyTorch defines it.", above=0.0)
     weight_decay: float | None = option(
         None, "AdamW's decay of all but biases and LayerNorm. Default: 0.01.", minimum=0.0
+    )
+    layer_decay: float = option(
+        1.0,
+        "The rate of each layer as a part of the one above it; the head has the whole rate.",
+        above=0.0,
+        maximum=1.0,
+    )
+    clip_norm: float | None = option(
+        None, "Scale the gradients down to this norm over all of them. Default: never.", above=0.0
+    )
+    ema: float | None = option(
+        None,
+        "Evaluate and save a moving average of the weights, X of which stays at each step.",
+        above=0.0,
+        below=1.0,
+    )
+    freeze: str | None = option(
+        None,
+        "What doesn't learn: the embeddings, they and the first N layers, or all but the head.",
+        metavar="embeddings|layers:N|all-but-head",
     )
     loss: str | None = option(
         None, "A loss of Keras by name, instead of the task's own.", choices=LOSSES
@@ -190,6 +242,12 @@ class TrainConfig:
         "Weights of the classes in the training loss: balanced, or NAME=W,... (a class that isn't "
         "named weighs 1). Of multi_label, a weight counts in the rows that have the label.",
         metavar="balanced|NAME=W,...",
+    )
+    label_smoothing: float = option(
+        0.0,
+        "Spread this part of each label evenly over all of them, in the training loss.",
+        minimum=0.0,
+        below=1.0,
     )
     metric_for_best: str | None = option(
         None,
@@ -358,6 +416,24 @@ def parse_buckets(text: str) -> tuple[int, ...]:
     return tuple(widths)
 
 
+def parse_freeze(text: str | None) -> tuple[str | None, int]:
+    """`layers:6` -> ("layers", 6); `embeddings` and `all-but-head` come with a 0.
+
+    Raises:
+        ConfigError: none of them.
+    """
+    if text in (None, "embeddings", "all-but-head"):
+        return text, 0
+    found = re.fullmatch(r"layers:([1-9]\d{0,3})", text or "")
+    if found is None:
+        raise ConfigError(
+            f"freeze must be embeddings, layers:N with an N of 1 or more, or all-but-head, not "
+            f"{text!r}",
+            options=["train.freeze"],
+        )
+    return "layers", int(found[1])
+
+
 def check_for_task(task: str, options: Mapping[str, Any]) -> None:
     """Refuses options (`section.field` -> value) that a task hasn't.
 
@@ -379,6 +455,8 @@ def check_for_task(task: str, options: Mapping[str, Any]) -> None:
         name for name, value in options.items() if value is not None
     }:
         raise refuse("train.class_weight", "goes with the own loss of task multi_label, not --loss")
+    if options.get("train.label_smoothing") and task == "regression":
+        raise refuse("train.label_smoothing", "is for labels, and task regression has none")
     loss, losses = options.get("train.loss"), TASKS[task].losses
     if loss is not None and loss not in losses:
         raise refuse("train.loss", f"{loss} isn't one for task {task}; there are {listed(losses)}")
@@ -420,6 +498,17 @@ _LEARNED = (
 _RUNNING = ("model.threshold", "train.batch_size", "train.strategy")
 
 
+# What a model takes along into Keras' own `fit`; the rest is done by our loop alone.
+_COMPILED = (
+    *("optimizer", "learning_rate", "beta_1", "beta_2", "epsilon", "weight_decay"),
+    *("layer_decay", "clip_norm", "freeze", "loss", "seed"),
+)
+
+
+def build_options() -> dict[str, About]:
+    return choose_options(*(f"train.{name}" for name in _COMPILED))
+
+
 def evaluate_options() -> dict[str, About]:
     return choose_options("data", *_RUNNING, leave_out=_LEARNED)
 
@@ -443,6 +532,7 @@ class About:
     minimum: float | None
     above: float | None
     below: float | None
+    maximum: float | None
     most: int | None
 
 
@@ -514,6 +604,8 @@ def _checked(name: str, value: Any) -> Any:
         raise refuse(f"above {about.above:g}")
     if about.below is not None and value >= about.below:
         raise refuse(f"below {about.below:g}")
+    if about.maximum is not None and value > about.maximum:
+        raise refuse(f"at most {about.maximum:g}")
     return value
 
 
@@ -564,6 +656,7 @@ def _check_together(options: Mapping[str, Any]) -> None:
                 "data.buckets",
                 "data.max_shapes",
             )
+    _check_recipe(options, refuse)
     texts = options.get("data.text_column", ())
     if len(set(texts)) < len(texts):
         refuse(f"text_column names '{texts[0]}' twice", "data.text_column")
@@ -615,6 +708,46 @@ def _check_stream(options: Mapping[str, Any], refuse: Callable[..., None]) -> No
             f"loader {loader} needs all rows at hand; streaming goes with bucketed",
             "data.streaming",
             "data.loader",
+        )
+
+
+def _check_recipe(options: Mapping[str, Any], refuse: Callable[..., None]) -> None:
+    """Refuses options of training that contradict each other."""
+
+    def chosen(name: str) -> Any:
+        return options.get(f"train.{name}", options_of("train")[name].default)
+
+    if chosen("batch_tokens") is None and chosen("batch_size") % chosen("accumulate"):
+        refuse(
+            f"batch_size {chosen('batch_size')} can't be fed in accumulate {chosen('accumulate')} "
+            "equal parts",
+            "train.batch_size",
+            "train.accumulate",
+        )
+    if (warmup := chosen("warmup")) >= 1.0 and not warmup.is_integer():
+        refuse(
+            f"warmup must be a whole number of steps, or a part of them below 1, not {warmup:g}",
+            "train.warmup",
+        )
+    if chosen("schedule") == "polynomial" and chosen("learning_rate") <= POLYNOMIAL_END:
+        refuse(
+            f"schedule polynomial ends with a rate of {POLYNOMIAL_END:g}, and learning_rate is "
+            f"{chosen('learning_rate'):g}",
+            "train.schedule",
+            "train.learning_rate",
+        )
+    if chosen("label_smoothing") and chosen("loss") is not None:
+        refuse(
+            "label_smoothing goes with the task's own loss, not --loss",
+            "train.label_smoothing",
+            "train.loss",
+        )
+    part, _ = parse_freeze(chosen("freeze"))
+    if part == "all-but-head" and chosen("layer_decay") < 1.0:
+        refuse(
+            "layer_decay is for layers that learn, and freeze all-but-head leaves none",
+            "train.layer_decay",
+            "train.freeze",
         )
 
 

@@ -51,7 +51,7 @@ class Devices:
         def on_all(features: Any, labels: Any, shares: Any) -> Any:
             def on_one(features: Any, labels: Any, shares: Any) -> Any:
                 rows, is_real = self._own_rows(tf.shape(shares)[0])
-                own = _take((features, labels, shares), rows)
+                own = take((features, labels, shares), rows)
                 return step(own[0], own[1], own[2] * tf.cast(is_real, own[2].dtype))
 
             results = self.strategy.run(on_one, args=(features, labels, shares))
@@ -69,7 +69,7 @@ class Devices:
                 n_rows = tf.shape(tf.nest.flatten(batch)[0])[0]
                 rows, is_real = self._own_rows(n_rows)
                 n_real = tf.reduce_sum(tf.cast(is_real, tf.int32))
-                outputs = step(*_take(batch, rows))
+                outputs = step(*take(batch, rows))
                 return tf.nest.map_structure(lambda each: each[:n_real], outputs)
 
             results = self.strategy.run(on_one, args=batch)
@@ -96,16 +96,17 @@ class Devices:
 ONE_DEVICE = Devices(None, ())
 
 
-def _take(batch: Any, rows: Any) -> Any:
+def take(batch: Any, rows: Any) -> Any:
+    """These rows of every tensor of a batch, which may be nested."""
     return tf.nest.map_structure(lambda each: tf.gather(each, rows), batch)
 
 
-def open_devices(asked: str, *, batch_size: int) -> Devices:
+def open_devices(asked: str, *, batch_size: int, accumulate: int = 1) -> Devices:
     """The devices of `auto`, `none` or `mirrored`.
 
     Raises:
         ConfigError: mirrored was asked for and there is nothing to mirror on; or there are more
-            replicas than rows in a batch.
+            replicas than rows in a batch; or a batch isn't `accumulate` equal parts for each.
     """
     gpus, cpus = (tf.config.list_logical_devices(kind) for kind in ("GPU", "CPU"))
     if asked == "none" or (asked == "auto" and len(gpus) < 2):
@@ -126,6 +127,12 @@ def open_devices(asked: str, *, batch_size: int) -> Devices:
             f"batch_size {batch_size} is over all devices, and there are {len(names)}: give at "
             f"least {len(names)}, or --strategy none",
             options=["train.batch_size", "train.strategy"],
+        )
+    if accumulate > 1 and batch_size % (accumulate * len(names)):
+        raise ConfigError(
+            f"batch_size {batch_size} can't be fed in accumulate {accumulate} equal parts on each "
+            f"of {len(names)} devices: give a multiple of {accumulate * len(names)}",
+            options=["train.batch_size", "train.accumulate", "train.strategy"],
         )
     return Devices(_mirrored(names), names)
 

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from tfft import optimizers
+from tfft import depths, optimizers
 from tfft.backend import keras, tf, transformers
 from tfft.config import TrainConfig
 from tfft.errors import ModelError, TrainingError, first_line, listed
 from tfft.pretrained import Checkpoint
+from tfft.schedules import warmup_steps
 from tfft.tasks import Task
 
 # (labels as the task has them, logits [batch, n_labels]) -> one loss a row, float32 [batch].
@@ -146,14 +147,34 @@ def _pytorch_name(weight: Any) -> str:
 
 
 def compile_model(
-    model: Any, task: Task, config: TrainConfig, *, loss: Any = None, optimizer: Any = None
+    model: Any,
+    task: Task,
+    config: TrainConfig,
+    *,
+    loss: Any = None,
+    optimizer: Any = None,
+    n_steps: int | None = None,
 ) -> None:
-    """Compiles with the task's own loss and `Adam(3e-5)`, or with what is given instead."""
+    """Freezes what shall not learn, and compiles.
+
+    Args:
+        loss: instead of the task's own and of `config.loss`.
+        optimizer: instead of what `config` says.
+        n_steps: of the whole run, which a schedule and a warm-up have to know.
+
+    Raises:
+        ModelError: the architecture has no such layers to freeze, or to learn more slowly.
+    """
+    if config.freeze is not None:
+        depths.freeze(model, config.freeze)
+    made = make_optimizer(config, n_steps) if optimizer is None else optimizer
+    if optimizer is None and config.layer_decay < 1.0:
+        made.scale_rates(depths.rate_factors(model, config.layer_decay))
     chosen = loss if loss is not None else config.loss
     if chosen is None and task.name == "multi_label":
         chosen = multi_label_loss
     model.compile(
-        optimizer=make_optimizer(config) if optimizer is None else optimizer,
+        optimizer=made,
         # "auto" is the model's own, by transformers.
         loss="auto" if chosen is None else _as_keras_loss(chosen, task),
         metrics=_KERAS_METRICS[task.name](),
@@ -168,18 +189,35 @@ _KERAS_METRICS: Mapping[str, Callable[[], list[Any]]] = {
 }
 
 
-def make_optimizer(config: TrainConfig) -> Any:
+def make_optimizer(config: TrainConfig, n_steps: int | None = None) -> Any:
     numbers = {
-        "learning_rate": config.learning_rate,
+        "learning_rate": _learning_rate(config, n_steps),
         "beta_1": config.beta_1,
         "beta_2": config.beta_2,
         "epsilon": config.epsilon,
+        "global_clipnorm": config.clip_norm,
+        "use_ema": config.ema is not None,
+        "ema_momentum": config.ema or 0.0,
     }
     if config.optimizer == "adam":
         return optimizers.Adam(**numbers)
     optimizer = optimizers.AdamW(weight_decay=config.weight_decay, **numbers)
-    optimizer.exclude_from_weight_decay(var_names=["LayerNorm", "layer_norm", "bias"])
+    # A LayerNorm has many names (LayerNorm, sa_layer_norm, ln_1), and always a gamma and a beta.
+    optimizer.exclude_from_weight_decay(var_names=["bias", "/gamma", "/beta"])
     return optimizer
+
+
+def _learning_rate(config: TrainConfig, n_steps: int | None) -> Any:
+    """A number where it is constant, which the optimizer then lets anyone set."""
+    if config.schedule == "constant" and not config.warmup:
+        return config.learning_rate
+    assert n_steps is not None, "a schedule needs the number of steps"  # noqa: S101
+    return optimizers.Schedule(
+        config.schedule,
+        config.learning_rate,
+        warmup_steps=warmup_steps(config, n_steps),
+        n_steps=n_steps,
+    )
 
 
 def example_losses(model: Any, task: Task, loss: Any = None) -> ExampleLosses:
@@ -197,15 +235,21 @@ def example_losses(model: Any, task: Task, loss: Any = None) -> ExampleLosses:
     return lambda labels, logits: model.hf_compute_loss(labels, logits)
 
 
-def multi_label_loss(labels: Any, logits: Any, *, positive_weights: Any = 1.0) -> Any:
+def multi_label_loss(
+    labels: Any, logits: Any, *, positive_weights: Any = 1.0, smoothing: float = 0.0
+) -> Any:
     """Sigmoid cross-entropy, mean over the labels: float32 [batch].
 
     As PyTorch's BCEWithLogitsLoss, which transformers has there; its TF classes ignore the task and
     take the labels for class ids.
+
+    Args:
+        smoothing: the part of each 0 and 1 that becomes 1/2, as in Keras' BinaryCrossentropy.
     """
+    targets = tf.cast(labels, logits.dtype) * (1.0 - smoothing) + smoothing / 2
     return tf.reduce_mean(
         tf.nn.weighted_cross_entropy_with_logits(
-            labels=tf.cast(labels, logits.dtype),
+            labels=targets,
             logits=logits,
             pos_weight=tf.cast(positive_weights, logits.dtype),
         ),
@@ -213,10 +257,28 @@ def multi_label_loss(labels: Any, logits: Any, *, positive_weights: Any = 1.0) -
     )
 
 
-def weighted_losses(losses: ExampleLosses, task: Task, weights: Any) -> ExampleLosses:
-    """`losses` by weights of classes: float32 [n_labels], as `data/class_weights.py` has them."""
+def smoothed_losses(task: Task, smoothing: float) -> ExampleLosses:
+    """The task's own loss with `smoothing` of each label spread evenly over all of them."""
     if task.name == "multi_label":
-        return partial(multi_label_loss, positive_weights=weights)
+        return partial(multi_label_loss, smoothing=smoothing)
+
+    def cross_entropy(labels: Any, logits: Any) -> Any:
+        n_labels = logits.shape[-1]
+        even, off = smoothing / n_labels, 1.0 - smoothing
+        targets = tf.one_hot(labels, n_labels, on_value=off + even, off_value=even)
+        return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+
+    return cross_entropy
+
+
+def weighted_losses(losses: Callable[..., Any], task: Task, weights: Any) -> ExampleLosses:
+    """A task's own `losses`, smoothed or not, by weights of classes.
+
+    Args:
+        weights: float32 [n_labels], as `data/class_weights.py` has them.
+    """
+    if task.name == "multi_label":
+        return partial(losses, positive_weights=weights)
     return lambda labels, logits: losses(labels, logits) * tf.gather(tf.constant(weights), labels)
 
 

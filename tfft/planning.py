@@ -19,6 +19,7 @@ from tfft.metrics import metrics_of
 from tfft.progress import Progress
 from tfft.ready import Prepared, prepare
 from tfft.results import PlanResult
+from tfft.schedules import warmup_steps
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -54,6 +55,8 @@ def plan(config: RunConfig, progress: Progress) -> PlanResult:
     streams = examples.stream is not None
     loader, why = choose_loader(config.data.loader, cut["train"], n_features, streams=streams)
     batches = plan_batches(config, cut["train"], loader=loader, shuffle=True)
+    n_steps = batches.total_steps(config.train)
+    warmup_steps(config.train, n_steps)  # refuses too long a one
     if loader == "numpy":
         n_bytes, padding = array_cost(cut["train"], n_features)
         shapes = np.array([[batches.batch_size, cut["train"].max()]])
@@ -61,6 +64,7 @@ def plan(config: RunConfig, progress: Progress) -> PlanResult:
         _, bounds = batches.layout(0)
         n_bytes, padding = 0, padding_of(cut["train"], batches)
         shapes = np.stack([np.diff(bounds), batch_widths(cut["train"], batches)], axis=1)
+    shapes[:, 0] = -(-shapes[:, 0] // config.train.accumulate)
     return PlanResult(
         task=examples.task,
         data=config.data.source,
@@ -80,7 +84,7 @@ def plan(config: RunConfig, progress: Progress) -> PlanResult:
         },
         n_cut={name: int((lengths > longest).sum()) for name, lengths in whole.items()},
         padding_fraction=padding,
-        n_steps=batches.total_steps(config.train),
+        n_steps=n_steps,
         epochs=config.train.epochs if config.train.steps is None else None,
         streaming=streams,
         batch_size=config.train.batch_size,
@@ -130,11 +134,11 @@ def _constant(config: RunConfig, prepared: Prepared) -> dict[str, Any]:
 
 
 def _memory(checkpoint: Checkpoint, shapes: np.ndarray) -> int:
-    """Bytes of a step: the model with its optimizer, and what its layers keep of the batch that
-    takes most.
+    """Bytes of a step: the model with its optimizer, and what its layers keep of the rows that
+    take most of it at once.
 
     Args:
-        shapes: rows and tokens a row of the batches: int64 [n_batches, 2].
+        shapes: rows at once and tokens a row of the batches: int64 [n_batches, 2].
     """
     config = checkpoint.config
     layers, heads, hidden = (

@@ -20,6 +20,7 @@ from tfft.errors import ConfigError, listed
 from tfft.progress import Progress, shown_by
 from tfft.ready import Prepared, prepare, tokenise
 from tfft.results import EvalResult, FitResult, PlanResult, PredictResult
+from tfft.schedules import warmup_steps
 
 if TYPE_CHECKING:
     from tfft.data.encode import Encoded
@@ -85,23 +86,35 @@ def _fit(
     prepared = prepare(config, progress)
     if loss is not None and config.train.class_weight and prepared.task.name == "multi_label":
         raise ConfigError("class_weight goes with the own loss of task multi_label, not loss=")
+    if loss is not None and config.train.label_smoothing:
+        raise ConfigError("label_smoothing goes with the task's own loss, not loss=")
     # The best epoch's weights, the newest one's, and those being written.
     folder.need(3 * prepared.checkpoint.n_bytes)
     encoded = tokenise(prepared, progress)
+    loader, n_steps = _choose_batches(config, prepared, encoded, collate_fn, progress)
+    warmup_steps(config.train, n_steps)  # refuses too long a one before anything heavy wakes
 
     progress.stage("loading the model")
-    from tfft import modeling, training, weights
+    from tfft import depths, modeling, precision, training, weights
     from tfft.metrics import metrics_of
     from tfft.provenance import manifest, resolve, run_toml
 
     devices = _open_devices(config)
     if devices.n_replicas > 1:
         progress.note(f"devices: a replica on each of {listed(devices.names)}")
-    with devices.scope():
+    if note := precision.check_devices(config.train.precision, devices.names):
+        progress.note(note)
+    with devices.scope(), precision.policy(config.train.precision):
         loaded = _load_model(config, prepared, progress)
-        modeling.compile_model(loaded.model, prepared.task, config.train, loss=loss)
+        modeling.compile_model(
+            loaded.model, prepared.task, config.train, loss=loss, n_steps=n_steps
+        )
+    precision.check_model(loaded.model, config.train.precision)
+    if config.train.freeze is not None:
+        n_learning, n_frozen = depths.n_parameters(loaded.model)
+        progress.note(f"freeze: {n_frozen:,} parameters are frozen, {n_learning:,} learn")
     weights.check_names(set(weights.by_pytorch_name(loaded.model)), loaded)
-    splits = _make_splits(config, prepared, encoded, loaded, collate_fn, progress)
+    splits = _make_splits(config, prepared, encoded, loader, loaded, collate_fn)
     resolved = resolve(
         config, prepared.examples, splits["train"].loader, prepared.max_length, prepared.metric
     )
@@ -117,9 +130,13 @@ def _fit(
 
     chosen = loss if loss is not None else config.train.loss
     losses = modeling.example_losses(loaded.model, prepared.task, chosen)
-    training_losses = None
+    training_losses = losses
+    if config.train.label_smoothing:
+        training_losses = modeling.smoothed_losses(prepared.task, config.train.label_smoothing)
     if prepared.class_weights is not None:
-        training_losses = modeling.weighted_losses(losses, prepared.task, prepared.class_weights)
+        training_losses = modeling.weighted_losses(
+            training_losses, prepared.task, prepared.class_weights
+        )
     metrics = metrics_of(prepared.task.name, threshold=config.model.threshold)
     more: dict[str, Mapping[str, float]] = {}
 
@@ -187,26 +204,40 @@ def _load_model(config: RunConfig, prepared: Prepared, progress: Progress) -> Lo
     return loaded
 
 
-def _make_splits(
+def _choose_batches(
     config: RunConfig,
     prepared: Prepared,
     encoded: Mapping[str, Encoded],
-    loaded: LoadedModel,
     collate_fn: Any,
     progress: Progress,
-) -> dict[str, Split]:
-    from tfft.data.choice import choose_loader
-    from tfft.data.loaders import open_split, open_stream
+) -> tuple[str, int]:
+    """The loader, and how many steps the run has."""
+    from tfft.data.choice import choose_loader, plan_batches
 
-    train, stream = encoded["train"], prepared.examples.stream
+    train = encoded["train"]
     loader, why = choose_loader(
         config.data.loader,
         train.lengths,
         len(train.features),
         collates=collate_fn is not None,
-        streams=stream is not None,
+        streams=prepared.examples.stream is not None,
     )
     progress.note(f"loader: {loader}: {why}")
+    plan = plan_batches(config, train.lengths, loader=loader, shuffle=True)
+    return loader, plan.total_steps(config.train)
+
+
+def _make_splits(
+    config: RunConfig,
+    prepared: Prepared,
+    encoded: Mapping[str, Encoded],
+    loader: str,
+    loaded: LoadedModel,
+    collate_fn: Any,
+) -> dict[str, Split]:
+    from tfft.data.loaders import open_split, open_stream
+
+    stream = prepared.examples.stream
     splits = {
         name: open_split(
             config,
@@ -226,7 +257,7 @@ def _make_splits(
             config,
             stream,
             prepared.tokenizer,
-            train,
+            encoded["train"],
             max_length=prepared.max_length,
             label_names=prepared.examples.label_names,
         )
@@ -317,7 +348,11 @@ def predict(
 def _open_devices(config: RunConfig) -> Devices:
     from tfft.distribute import open_devices
 
-    return open_devices(config.train.strategy, batch_size=config.train.batch_size)
+    return open_devices(
+        config.train.strategy,
+        batch_size=config.train.batch_size,
+        accumulate=config.train.accumulate,
+    )
 
 
 def _fit_result(

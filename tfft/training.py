@@ -26,8 +26,11 @@ from tfft.distribute import ONE_DEVICE, Devices
 from tfft.errors import DataError, TrainingError, first_line, listed
 from tfft.metrics import Metrics
 from tfft.modeling import ExampleLosses
+from tfft.optimizers import averaged_weights, n_skipped
+from tfft.precision import policy
 from tfft.progress import Progress
 from tfft.results import EpochRecord
+from tfft.steps import any_shape, as_graph, make_train_step
 from tfft.tasks import LOWER_IS_BETTER
 
 
@@ -103,8 +106,15 @@ def fit(
     """
     with devices.scope():
         model.optimizer.build(model.trainable_variables)
-    train_step = _make_train_step(model, training_losses or losses, train, devices)
-    score = _make_scorer(model, losses, validation, devices)
+    with policy(config.precision):
+        train_step = make_train_step(
+            model,
+            training_losses or losses,
+            train.element_spec,
+            devices,
+            accumulate=config.accumulate,
+        )
+        score = _make_scorer(model, losses, validation, devices)
     history: list[EpochRecord] = []
     best: EpochRecord | None = None
     clock = _Clock()
@@ -113,10 +123,18 @@ def fit(
     for number, stop in enumerate(stops, start=1):
         started = time.perf_counter()
         name = f"epoch {number}/{len(stops)}"
-        loss, failure = _train_until(stop, train_step, train, batches, name, clock, progress)
+        skipped_before = n_skipped(model.optimizer)
+        with _memory(train, training=config):
+            loss, failure = _train_until(stop, train_step, train, batches, name, clock, progress)
         if failure is not None and math.isnan(loss):
             raise failure  # what was learned before it is saved already
-        scores = _score(score, validation, f"{name}, validation", progress)
+        if skipped := n_skipped(model.optimizer) - skipped_before:
+            progress.note(
+                f"{name}: {skipped} steps overflowed in {config.precision} and were skipped, to go "
+                "on with a smaller loss scale"
+            )
+        with averaged_weights(model):
+            scores = _score(score, validation, f"{name}, validation", progress)
         record = EpochRecord(
             epoch=number,
             loss=loss,
@@ -128,7 +146,8 @@ def fit(
         history.append(record)
         is_best = best is None or _is_better(record, best, metric_for_best)
         best = record if is_best or best is None else best
-        after_epoch(record, is_best)
+        with averaged_weights(model):
+            after_epoch(record, is_best)
         progress.epoch(record, len(stops))
         if failure is not None:
             raise failure
@@ -168,9 +187,9 @@ def predict(
     spec = split.element_spec[0] if isinstance(split.element_spec, tuple) else split.element_spec
 
     def forward(features: Any) -> Any:
-        return model(features, training=False).logits
+        return tf.cast(model(features, training=False).logits, tf.float32)
 
-    forward = _as_graph(devices.joined(forward), [_any_shape(spec)])
+    forward = as_graph(devices.joined(forward), [any_shape(spec)])
 
     logits = []
     with _memory(split), progress.steps("prediction", split.n_examples) as step:
@@ -186,69 +205,20 @@ def _is_better(record: EpochRecord, best: EpochRecord, metric: str) -> bool:
     return sign * record.figure(metric) > sign * best.figure(metric)
 
 
-def _any_shape(spec: Any) -> Any:
-    """The spec with batch and length open, so that one trace serves every batch."""
-    return tf.nest.map_structure(
-        lambda each: tf.TensorSpec([None] * each.shape.rank, each.dtype), spec
-    )
-
-
-def _as_graph(function: Callable[..., Any], spec: Any) -> Callable[..., Any]:
-    """`function` traced once for `spec`; without AutoGraph, which takes half of the tracing.
-
-    A model whose Python branches on a tensor needs it, and says so when it is traced.
-    """
-    traced = tf.function(function, input_signature=spec, autograph=False)
-    try:
-        traced.get_concrete_function()
-    except tf.errors.OperatorNotAllowedInGraphError:
-        return tf.function(function, input_signature=spec)
-    return traced
-
-
-def _make_train_step(
-    model: Any, losses: ExampleLosses, split: Split, devices: Devices
-) -> Callable[..., Any]:
-    def on_replica(features: Any, labels: Any, shares: Any) -> Any:
-        """One step over a replica's rows: their part of the global batch's mean loss."""
-        with tf.GradientTape() as tape:
-            by_row = losses(labels, model(features, training=True).logits)
-            loss = tf.reduce_sum(tf.cast(by_row, tf.float32) * shares)
-        weights = model.trainable_variables
-        gradients = tape.gradient(loss, weights)
-        if devices.n_replicas > 1:
-            # An embedding's gradient comes as slices, of which unlike replicas have unlike numbers.
-            gradients = [None if each is None else tf.convert_to_tensor(each) for each in gradients]
-        # A layer that the head doesn't read (a pooler) has no gradient.
-        pairs = [pair for pair in zip(gradients, weights, strict=True) if pair[0] is not None]
-        model.optimizer.apply_gradients(pairs)  # sums the gradients over replicas
-        return loss
-
-    on_replicas = devices.summed(on_replica)
-
-    def train_step(features: Any, labels: Any) -> Any:
-        """One step: the batch's mean loss, and how many rows it had."""
-        n_rows = tf.shape(labels)[0]
-        shares = tf.fill([n_rows], 1.0 / tf.cast(n_rows, tf.float32))
-        return on_replicas(features, labels, shares), n_rows
-
-    return _as_graph(train_step, _any_shape(split.element_spec))
-
-
 def _make_scorer(
     model: Any, losses: ExampleLosses, split: Split, devices: Devices
 ) -> Callable[..., Any]:
     def score(features: Any, labels: Any) -> Any:
         """Each row's loss, and the logits."""
-        logits = model(features, training=False).logits
+        logits = tf.cast(model(features, training=False).logits, tf.float32)
         return tf.cast(losses(labels, logits), tf.float32), logits
 
-    return _as_graph(devices.joined(score), _any_shape(split.element_spec))
+    return as_graph(devices.joined(score), any_shape(split.element_spec))
 
 
 @contextmanager
-def _memory(split: Split) -> Iterator[None]:
-    """Says what to try where a step doesn't fit into memory.
+def _memory(split: Split, *, training: TrainConfig | None = None) -> Iterator[None]:
+    """Says what to try where a step, of training or not, doesn't fit into memory.
 
     Raises:
         TrainingError: it doesn't.
@@ -258,6 +228,8 @@ def _memory(split: Split) -> Iterator[None]:
     except tf.errors.ResourceExhaustedError as error:
         batch_size = split.plan.batch_size
         less = f"--batch-size {batch_size // 2}" if batch_size > 1 else "a smaller model"
+        if training is not None and training.accumulate == 1 and batch_size > 1:
+            less = f"--accumulate 2, {less}"
         raise TrainingError(
             f"out of memory with {batch_size} texts a batch ({first_line(error)[:120]}); try "
             f"{less}, or a lower --max-length"
@@ -333,7 +305,7 @@ def _train_until(
     total, n_seen = 0.0, 0
     failure = None
     n_rows = split.plan.n_rows(stop) - split.plan.n_rows(clock.n_steps)
-    with _memory(split), progress.steps(name, n_rows) as show:
+    with progress.steps(name, n_rows) as show:
         started = time.perf_counter()
         try:
             for epoch, step, batch in itertools.islice(batches, stop - clock.n_steps):

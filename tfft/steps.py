@@ -1,0 +1,127 @@
+"""One step of training as one graph: the loss, its gradients, and what the optimizer does of them.
+
+    train_step = make_train_step(model, losses, split.element_spec, devices, accumulate=4)
+    loss, n_rows = train_step(features, labels)
+
+The rows of a replica have shares that sum up to 1 over all replicas, and the loss of a batch is the
+sum of each row's loss times its share: a row of share 0 counts for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tfft.backend import tf
+from tfft.distribute import Devices, take
+from tfft.modeling import ExampleLosses
+
+
+def any_shape(spec: Any) -> Any:
+    """The spec with batch and length open, so that one trace serves every batch."""
+    return tf.nest.map_structure(
+        lambda each: tf.TensorSpec([None] * each.shape.rank, each.dtype), spec
+    )
+
+
+def as_graph(function: Callable[..., Any], spec: Any) -> Callable[..., Any]:
+    """`function` traced once for `spec`; without AutoGraph, which takes half of the tracing.
+
+    A model whose Python branches on a tensor needs it, and says so when it is traced.
+    """
+    traced = tf.function(function, input_signature=spec, autograph=False)
+    try:
+        traced.get_concrete_function()
+    except tf.errors.OperatorNotAllowedInGraphError:
+        return tf.function(function, input_signature=spec)
+    return traced
+
+
+def make_train_step(
+    model: Any, losses: ExampleLosses, spec: Any, devices: Devices, *, accumulate: int = 1
+) -> Callable[..., Any]:
+    """A graph of (features, labels): updates the weights, and gives the mean loss and n_rows.
+
+    Args:
+        accumulate: the parts that a batch, or each replica's rows of it, goes through in.
+    """
+    weights, optimizer = model.trainable_variables, model.optimizer
+    # float16 alone: its gradients underflow unless the loss is scaled up. Keras has the optimizer
+    # wrapped, which skips the steps whose gradients overflow.
+    scales = hasattr(optimizer, "get_scaled_loss")
+
+    def loss_and_gradients(features: Any, labels: Any, shares: Any) -> tuple[Any, list[Any]]:
+        # Watching what learns, and nothing else: no gradient is computed for what is frozen.
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(weights)
+            logits = tf.cast(model(features, training=True).logits, tf.float32)
+            by_row = losses(labels, logits)
+            loss = tf.reduce_sum(tf.cast(by_row, tf.float32) * shares)
+            target = optimizer.get_scaled_loss(loss) if scales else loss
+        return loss, tape.gradient(target, weights)
+
+    def on_replica(features: Any, labels: Any, shares: Any) -> Any:
+        """One step over a replica's rows: their part of the global batch's mean loss."""
+        batch = (features, labels, shares)
+        if accumulate > 1:
+            loss, gradients = _in_parts(loss_and_gradients, batch, weights, accumulate)
+        else:
+            loss, gradients = loss_and_gradients(*batch)
+        if devices.n_replicas > 1:
+            # An embedding's gradient comes as slices, of which unlike replicas have unlike numbers.
+            gradients = [None if each is None else tf.convert_to_tensor(each) for each in gradients]
+        if scales:
+            gradients = optimizer.get_unscaled_gradients(gradients)
+        # A layer that the head doesn't read (a pooler) has no gradient.
+        pairs = [pair for pair in zip(gradients, weights, strict=True) if pair[0] is not None]
+        optimizer.apply_gradients(pairs)  # sums the gradients over replicas
+        return loss
+
+    on_replicas = devices.summed(on_replica)
+
+    def train_step(features: Any, labels: Any) -> Any:
+        """One step: the batch's mean loss, and how many rows it had."""
+        n_rows = tf.shape(labels)[0]
+        shares = tf.fill([n_rows], 1.0 / tf.cast(n_rows, tf.float32))
+        return on_replicas(features, labels, shares), n_rows
+
+    return as_graph(train_step, any_shape(spec))
+
+
+def _in_parts(
+    loss_and_gradients: Callable[..., tuple[Any, list[Any]]],
+    batch: tuple[Any, Any, Any],
+    weights: list[Any],
+    n_parts: int,
+) -> tuple[Any, list[Any]]:
+    """The loss and gradients of a batch, ceil(rows / n_parts) rows at a time, summed up.
+
+    A loop of the graph: the model is traced once, and one part's activations are kept at a time.
+    """
+    n_rows = tf.shape(batch[-1])[0]
+    n_at_once = (n_rows + n_parts - 1) // n_parts
+    # Known when the loop's body has been traced: the weights without a gradient.
+    unread: set[int] = set()
+
+    def add(start: Any, loss: Any, sums: tuple[Any, ...]) -> tuple[Any, Any, tuple[Any, ...]]:
+        rows = tf.range(start, start + n_at_once)
+        # The last part is filled up with rows that count for nothing, so that all are of one size.
+        features, labels, shares = take(batch, tf.minimum(rows, n_rows - 1))
+        part, gradients = loss_and_gradients(
+            features, labels, shares * tf.cast(rows < n_rows, shares.dtype)
+        )
+        unread.update(place for place, each in enumerate(gradients) if each is None)
+        added = tuple(
+            so_far if each is None else so_far + tf.convert_to_tensor(each)
+            for so_far, each in zip(sums, gradients, strict=True)
+        )
+        return start + n_at_once, loss + part, added
+
+    zeros = tuple(tf.zeros(each.shape, each.dtype.base_dtype) for each in weights)
+    _, loss, sums = tf.while_loop(
+        lambda start, loss, sums: start < n_rows,
+        add,
+        (tf.constant(0), tf.constant(0.0), zeros),
+        parallel_iterations=1,
+    )
+    return loss, [None if place in unread else each for place, each in enumerate(sums)]
