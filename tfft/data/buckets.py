@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,6 @@ from tfft.data.tokens import Mapped, Tokens
 
 # Batches made ahead of the step that takes them.
 AHEAD = 4
-_NUMBER, _NUMBERS = tf.TensorSpec([], tf.int64), tf.TensorSpec([None], tf.int64)
 # Without AutoGraph, which would read a function's source to find no branch in it.
 _as_it_is = tf.autograph.experimental.do_not_convert
 
@@ -43,13 +41,14 @@ def from_buckets(
     # The data is the host's: copied to a GPU a batch at a time, not whole.
     with tf.device("CPU:0"):
         buffers = _Buffers.of(encoded.tokens)
-        labels = None if encoded.labels is None else tf.constant(encoded.labels)
+        labels = None if encoded.labels is None else tf.constant(_smallest(encoded.labels))
+    label_type = None if encoded.labels is None else encoded.labels.dtype
     fills = {name: fill_value(name, tokenizer) for name in names}
     pads_left = tokenizer.padding_side == "left"
 
-    @partial(tf.function, input_signature=[_NUMBERS, _NUMBER], autograph=False)
     def padded(rows: Any, width: Any) -> Any:
         """One batch: features int32 [len(rows), width], and its labels."""
+        rows = tf.cast(rows, tf.int64)
         starts, ends = buffers.bounds(rows)
         # Each row's places one after the other; backwards where the padding goes first.
         first, last, stride = (ends - 1, starts - 1, -1) if pads_left else (starts, ends, 1)
@@ -74,13 +73,15 @@ def from_buckets(
             return tf.ensure_shape(batch, [None, None])
 
         features = {name: pad(name) for name in names}
-        return features if labels is None else (features, tf.gather(labels, rows))
+        if labels is None:
+            return features
+        return features, tf.cast(tf.gather(labels, rows), label_type)
 
     def epoch(number: int) -> Any:
         order, bounds = plan.layout(number)
         widths = batch_widths(encoded.lengths, plan, number)
         with tf.device("CPU:0"):
-            order = tf.constant(order)
+            order = tf.constant(order.astype(_index_type(len(order))))
             steps = tf.data.Dataset.from_tensor_slices((bounds[:-1], bounds[1:], widths))
             stream = steps.map(_as_it_is(lambda start, end, width: padded(order[start:end], width)))
         return stream.prefetch(AHEAD).with_options(_options())
@@ -108,6 +109,8 @@ def _options() -> Any:
     options = lean_options()
     options.threading.private_threadpool_size = 1
     options.threading.max_intra_op_parallelism = 1
+    # It rewrites the graph with all that the graph refers to in a copy: the whole file.
+    options.experimental_optimization.apply_default_optimizations = False
     return options
 
 
@@ -127,7 +130,7 @@ class _Buffers:
     @classmethod
     def of(cls, tokens: Tokens) -> _Buffers:
         if tokens.mapped is not None:
-            with suppress(tf.errors.OpError):  # removed since: what is mapped here is copied
+            with suppress(OSError):  # removed since: what is mapped here is copied
                 return cls._mapped(tokens, tokens.mapped)
         values = {name: tf.constant(each) for name, each in tokens.values.items()}
         nought = dict.fromkeys(("starts", *values), 0)
@@ -137,13 +140,10 @@ class _Buffers:
     def _mapped(cls, tokens: Tokens, file: Mapped) -> _Buffers:
         """The whole file as numbers, twice; only what is gathered is ever read."""
         as_int32, as_int64 = (
-            tf.raw_ops.ImmutableConst(
-                dtype=kind, shape=[file.n_bytes // kind.size], memory_region_name=str(file.path)
-            )
-            for kind in (tf.int32, tf.int64)
+            _shared(np.memmap(file.path, kind, "c", shape=file.n_bytes // kind().itemsize))
+            for kind in (np.int32, np.int64)
         )
-        values = dict.fromkeys(tokens.values, as_int32)
-        return cls(as_int64, values, file.first, tokens.constants)
+        return cls(as_int64, dict.fromkeys(tokens.values, as_int32), file.first, tokens.constants)
 
     def bounds(self, rows: Any) -> tuple[Any, Any]:
         """Where rows begin and end: int64 [len(rows)] twice."""
@@ -152,3 +152,19 @@ class _Buffers:
 
     def gather(self, name: str, places: Any) -> Any:
         return tf.gather(self.values[name], places + np.int64(self.first[name]))
+
+
+def _shared(array: np.ndarray) -> Any:
+    """The array's own memory as a tensor."""
+    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+
+
+def _smallest(labels: np.ndarray) -> np.ndarray:
+    """Whole numbers in as few bytes as they need: each row has one."""
+    if not np.issubdtype(labels.dtype, np.integer):
+        return labels
+    return labels.astype(np.min_scalar_type(-max(int(labels.max()), -int(labels.min()), 1)))
+
+
+def _index_type(n_rows: int) -> type[Any]:
+    return np.int32 if n_rows <= np.iinfo(np.int32).max else np.int64

@@ -2,7 +2,7 @@
 
 encoded = encode(examples.train, tokenizer, max_length=128, cache=cache_folder())
 encoded.tokens          # of all rows, end to end, unpadded
-encoded.lengths         # int64 [n_rows]
+encoded.lengths         # int32 [n_rows]
 encoded.n_cut           # how many texts were longer than max_length
 encoded.dataset         # datasets.Dataset: input_ids, attention_mask, ..., [labels]
 """
@@ -58,8 +58,8 @@ class Encoded:
 
     @cached_property
     def lengths(self) -> np.ndarray:
-        """Tokens a row, at most `max_length`: int64 [n_rows]."""
-        return np.diff(self.tokens.starts)
+        """Tokens a row, at most `max_length`: int32 [n_rows]."""
+        return np.diff(self.tokens.starts).astype(np.int32)
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -109,6 +109,8 @@ def encode(rows: Dataset, tokenizer: Any, *, max_length: int, cache: Path | None
     else:
         tokens, n_cut = load_or_make(cache, _key(rows, texts, tokenizer, max_length), make)
     labels = from_arrow(column_of(rows, "label")) if "label" in rows.column_names else None
+    # What reading and checking the columns took for a while: Arrow would keep it for itself.
+    pa.default_memory_pool().release_unused()
     return Encoded(tokens, labels, n_cut, np.asarray(column_of(rows, "row")))
 
 

@@ -28,7 +28,7 @@ from tfft.data.cells import are_texts, column_of, digest_of, row_number, rows_fr
 from tfft.data.columns import Columns, check_columns, find_columns
 from tfft.data.labels import UnknownLabelError
 from tfft.data.sources import PREFIX_ROWS, SPLIT_ALIASES, Source, as_dataset, open_source
-from tfft.data.spill import data_set
+from tfft.data.spill import data_set, kept
 from tfft.data.targets import (
     Targets,
     align_targets,
@@ -503,7 +503,8 @@ def _standardise(
     numbers = row_number(np.arange(n_rows))
     has_ids = columns.id in raw.column_names and columns.id not in (unusable or {})
     standard["id"] = column_of(raw, columns.id) if columns.id and has_ids else numbers
-    rows = data_set(pa.table({**standard, "row": numbers}))
+    table = {name: kept(values) for name, values in {**standard, "row": numbers}.items()}
+    rows = data_set(pa.table(table))
     if present.all():
         return rows, notes
     told = "; ".join(

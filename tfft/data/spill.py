@@ -11,14 +11,18 @@ from __future__ import annotations
 
 import tempfile
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from tfft.folders import cache_folder
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+# Eight bytes a row of so many are nothing beside TensorFlow's own.
+LARGE_ROWS = 100_000
 
 
 def on_disk(array: pa.Array) -> pa.Array:
@@ -34,6 +38,14 @@ def on_disk(array: pa.Array) -> pa.Array:
                 return pa.ipc.open_file(mapped).get_batch(0).column(0)
     except OSError:
         return array
+
+
+def kept(values: Any) -> Any:
+    """A column of a table: what was computed for very many rows goes to the disk as well."""
+    if isinstance(values, np.ndarray):
+        values = pa.array(values)
+    is_large = isinstance(values, pa.Array) and len(values) > LARGE_ROWS
+    return on_disk(values) if is_large else values
 
 
 def data_set(table: pa.Table) -> Dataset:
