@@ -49,6 +49,7 @@ OTHERS: dict[str, Any] = {
     "train.batch_tokens": 4096,
     "train.accumulate": 4,
     "train.precision": "bfloat16",
+    "train.xla": True,
     "train.optimizer": "adamw",
     "train.learning_rate": 1e-300,
     "train.schedule": "cosine",
@@ -71,7 +72,7 @@ OTHERS: dict[str, Any] = {
 }
 # A loss of Keras leaves no place for the weights of multi_label, steps none for epochs, the others
 # need buckets.
-EXCLUDED = ("train.loss", "train.epochs", "train.batch_tokens", "data.buckets")
+EXCLUDED = ("train.loss", "train.epochs", "train.batch_tokens", "data.buckets", "train.xla")
 ALL_TOGETHER = {place: value for place, value in OTHERS.items() if place not in EXCLUDED}
 ALL_TOGETHER["data.loader"] = "bucketed"
 # What an option doesn't go without.

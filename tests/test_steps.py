@@ -183,3 +183,62 @@ def test_a_constant_rate_can_be_set(tiny: Path) -> None:
     model, _ = compiled(tiny)
     model.optimizer.learning_rate = 0.5
     assert float(model.optimizer.learning_rate) == 0.5
+
+
+@pytest.fixture(scope="module")
+def short(tiny: Path) -> Split:
+    """The same rows in buckets: two widths."""
+    tokenizer = load_tokenizer(open_checkpoint(str(tiny), TASK))
+    encoded = encode(rows(), tokenizer, max_length=64)
+    return split_of("bucketed", encoded, tokenizer, None, max_shapes=2)
+
+
+def test_xla_compiles_one_program_a_width_and_takes_the_same_steps(
+    tiny: Path, short: Split
+) -> None:
+    from tfft.backend import keras
+    from tfft.steps import Programs
+
+    curves = {}
+    programs = Programs(short.plan.rows_of_width)
+    for name, chosen in {"graph": None, "xla": programs}.items():
+        model, _ = compiled(tiny, optimizer=keras.optimizers.SGD(0.1))
+        step = step_of(model, short, programs=chosen, accumulate=2)
+        curves[name] = [
+            [float(each) for each in step(*batch)]
+            for epoch in (0, 1)
+            for batch in short.epoch(epoch)
+        ]
+    # 1e-4: XLA fuses and reorders float32 sums, through ten steps.
+    np.testing.assert_allclose(curves["xla"], curves["graph"], rtol=1e-4)
+    widths = {
+        features["input_ids"].shape[1] for epoch in (0, 1) for features, _ in short.epoch(epoch)
+    }
+    assert len(widths) == 2
+    # The last batch of 5 rows, filled up to 8, needed none of its own.
+    assert set(programs.seconds) == widths
+
+
+def test_a_fit_with_xla_says_how_many_programs_it_took(tiny: Path, short: Split) -> None:
+    from tfft import modeling, training
+
+    class Told(Progress):
+        notes: list[str]
+
+        def note(self, text: str) -> None:
+            self.notes = [*getattr(self, "notes", []), text]
+
+    model, config = compiled(tiny, xla=True)
+    told = Told()
+    trained = training.fit(
+        model,
+        short,
+        short,
+        losses=modeling.example_losses(model, TASK),
+        metrics=lambda logits, labels: {"accuracy": 0.5},
+        metric_for_best="loss",
+        config=config,
+        progress=told,
+    )
+    assert trained.n_steps == N_STEPS
+    assert told.notes[-1].startswith("xla: 2 programs, one a length, made in ")

@@ -36,6 +36,10 @@ def _prepare_environment() -> None:
     # Its TF classes need Keras 2. Without tf-keras the variable makes TensorFlow's import fail.
     if find_spec("tf_keras") is not None:
         os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    # Its matrix products and, as much, its buffers, which are kept where malloc gives them back: a
+    # step of MiniLM took 167 ms with them and 242 without, on two AVX2 cores (16 texts of CoLA).
+    # TensorFlow takes them by itself on processors that have instructions for neural networks.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     # TensorFlow's C++ side logs to standard error, where only our own lines belong.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

@@ -192,6 +192,11 @@ class TrainConfig:
         "needs a GPU.",
         choices=PRECISIONS,
     )
+    xla: bool = option(
+        False,
+        "Compile the step with XLA: a program for each length that batches are padded to, at the "
+        "first batch of it. For one device, and the loaders bucketed and numpy.",
+    )
     optimizer: str = option("adam", "The optimizer.", choices=OPTIMIZERS)
     learning_rate: float = option(
         3e-5, "The optimizer's rate; with a schedule, its highest.", above=0.0
@@ -645,6 +650,16 @@ def _check_together(options: Mapping[str, Any]) -> None:
             "data.streaming",
         )
     loader = options.get("data.loader", "auto")
+    if options.get("train.xla"):
+        if loader in ("prepare", "to_tf"):
+            refuse(
+                f"xla compiles a program for each length, and loader {loader} pads to any; take "
+                "bucketed",
+                "train.xla",
+                "data.loader",
+            )
+        if options.get("train.strategy") == "mirrored":
+            refuse("xla is for one device; take strategy none", "train.xla", "train.strategy")
     for place in ("train.batch_tokens", "data.buckets"):
         if options.get(place) is not None and loader not in ("auto", "bucketed"):
             refuse(f"{_called(place)} is for loader bucketed, not {loader}", place, "data.loader")

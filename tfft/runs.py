@@ -100,6 +100,11 @@ def _fit(
     from tfft.provenance import manifest, resolve, run_toml
 
     devices = _open_devices(config)
+    if config.train.xla and (devices.n_replicas > 1 or loader in ("prepare", "to_tf")):
+        raise ConfigError(
+            "xla is for one device and a loader of few lengths; try --strategy none, and --loader "
+            "bucketed without a collate_fn"
+        )
     if devices.n_replicas > 1:
         progress.note(f"devices: a replica on each of {listed(devices.names)}")
     if note := precision.check_devices(config.train.precision, devices.names):

@@ -3,18 +3,52 @@
     train_step = make_train_step(model, losses, split.element_spec, devices, accumulate=4)
     loss, n_rows = train_step(features, labels)
 
+    programs = Programs(lambda width: 16)           # XLA: one program a width, of 16 rows
+    train_step = make_train_step(model, losses, split.element_spec, devices, programs=programs)
+
 The rows of a replica have shares that sum up to 1 over all replicas, and the loss of a batch is the
 sum of each row's loss times its share: a row of share 0 counts for nothing.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from tfft.backend import tf
 from tfft.distribute import Devices, take
 from tfft.modeling import ExampleLosses
+
+
+@dataclass
+class Programs:
+    """What XLA compiles, one program for each width that batches are padded to.
+
+    Attributes:
+        n_rows: width -> the rows that a batch of that width has, or is filled up to.
+        seconds: that the first step of each width took.
+    """
+
+    n_rows: Callable[[int], int]
+    seconds: dict[int, float] = field(default_factory=dict)
+
+    def around(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """`step(features, labels, n_real)`, fed whole batches of (features, labels)."""
+
+        def filled(features: Any, labels: Any) -> Any:
+            width = int(next(iter(features.values())).shape[1])
+            n_real, started = len(labels), time.perf_counter()
+            batch = (features, labels)
+            if n_real < (n_rows := self.n_rows(width)):
+                batch = take(batch, tf.minimum(tf.range(n_rows), n_real - 1))
+            result = step(*batch, tf.constant(n_real))
+            if width not in self.seconds:
+                self.seconds[width] = time.perf_counter() - started
+            return result
+
+        return filled
 
 
 def any_shape(spec: Any) -> Any:
@@ -24,26 +58,36 @@ def any_shape(spec: Any) -> Any:
     )
 
 
-def as_graph(function: Callable[..., Any], spec: Any) -> Callable[..., Any]:
+def as_graph(
+    function: Callable[..., Any], spec: Any, *, jit_compile: bool | None = None
+) -> Callable[..., Any]:
     """`function` traced once for `spec`; without AutoGraph, which takes half of the tracing.
 
     A model whose Python branches on a tensor needs it, and says so when it is traced.
     """
-    traced = tf.function(function, input_signature=spec, autograph=False)
+    options = {"input_signature": spec, "jit_compile": jit_compile}
+    traced = tf.function(function, autograph=False, **options)
     try:
         traced.get_concrete_function()
     except tf.errors.OperatorNotAllowedInGraphError:
-        return tf.function(function, input_signature=spec)
+        return tf.function(function, **options)
     return traced
 
 
 def make_train_step(
-    model: Any, losses: ExampleLosses, spec: Any, devices: Devices, *, accumulate: int = 1
+    model: Any,
+    losses: ExampleLosses,
+    spec: Any,
+    devices: Devices,
+    *,
+    accumulate: int = 1,
+    programs: Programs | None = None,
 ) -> Callable[..., Any]:
     """A graph of (features, labels): updates the weights, and gives the mean loss and n_rows.
 
     Args:
         accumulate: the parts that a batch, or each replica's rows of it, goes through in.
+        programs: has XLA compile it, where there is one device.
     """
     weights, optimizer = model.trainable_variables, model.optimizer
     # float16 alone: its gradients underflow unless the loss is scaled up. Keras has the optimizer
@@ -85,7 +129,16 @@ def make_train_step(
         shares = tf.fill([n_rows], 1.0 / tf.cast(n_rows, tf.float32))
         return on_replicas(features, labels, shares), n_rows
 
-    return as_graph(train_step, any_shape(spec))
+    def train_step_of(features: Any, labels: Any, n_real: Any) -> Any:
+        """The same of a batch whose rows after the first `n_real` only fill it up."""
+        is_real = tf.range(tf.shape(labels)[0]) < n_real
+        shares = tf.cast(is_real, tf.float32) / tf.cast(n_real, tf.float32)
+        return on_replicas(features, labels, shares), n_real
+
+    if programs is None:
+        return as_graph(train_step, any_shape(spec))
+    spec = (*any_shape(spec), tf.TensorSpec([], tf.int32))
+    return programs.around(as_graph(train_step_of, spec, jit_compile=True))
 
 
 def _in_parts(
@@ -104,7 +157,7 @@ def _in_parts(
     unread: set[int] = set()
 
     def add(start: Any, loss: Any, sums: tuple[Any, ...]) -> tuple[Any, Any, tuple[Any, ...]]:
-        rows = tf.range(start, start + n_at_once)
+        rows = start + tf.range(n_at_once)  # a range that starts anywhere has no size for XLA
         # The last part is filled up with rows that count for nothing, so that all are of one size.
         features, labels, shares = take(batch, tf.minimum(rows, n_rows - 1))
         part, gradients = loss_and_gradients(

@@ -30,7 +30,7 @@ from tfft.optimizers import averaged_weights, n_skipped
 from tfft.precision import policy
 from tfft.progress import Progress
 from tfft.results import EpochRecord
-from tfft.steps import any_shape, as_graph, make_train_step
+from tfft.steps import Programs, any_shape, as_graph, make_train_step
 from tfft.tasks import LOWER_IS_BETTER
 
 
@@ -106,6 +106,7 @@ def fit(
     """
     with devices.scope():
         model.optimizer.build(model.trainable_variables)
+    programs = Programs(train.plan.rows_of_width) if config.xla else None
     with policy(config.precision):
         train_step = make_train_step(
             model,
@@ -113,8 +114,9 @@ def fit(
             train.element_spec,
             devices,
             accumulate=config.accumulate,
+            programs=programs,
         )
-        score = _make_scorer(model, losses, validation, devices)
+    score: Callable[..., Any] | None = None
     history: list[EpochRecord] = []
     best: EpochRecord | None = None
     clock = _Clock()
@@ -133,6 +135,9 @@ def fit(
                 f"{name}: {skipped} steps overflowed in {config.precision} and were skipped, to go "
                 "on with a smaller loss scale"
             )
+        if score is None:  # only now: tracing it takes as long as many a step
+            with policy(config.precision):
+                score = _make_scorer(model, losses, validation, devices)
         with averaged_weights(model):
             scores = _score(score, validation, f"{name}, validation", progress)
         record = EpochRecord(
@@ -156,6 +161,12 @@ def fit(
                 f"stopped early: {metric_for_best} has not improved for {config.patience} epochs"
             )
             break
+    if programs is not None:
+        seconds = programs.seconds
+        progress.note(
+            f"xla: {len(seconds)} programs, one a length, made in {sum(seconds.values()):.1f} s "
+            "(the first step of each)"
+        )
     assert best is not None, "epochs is at least 1"  # noqa: S101
     return Trained(
         history=tuple(history),

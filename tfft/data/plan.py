@@ -76,6 +76,10 @@ class BatchPlan:
         """What batches whose longest rows have so many tokens are padded to: int64 [n_steps]."""
         return longest
 
+    def rows_of_width(self, width: int) -> int:
+        """The most rows that a batch of that width has."""
+        return self.batch_size
+
     def batches(self, epoch: int) -> Iterator[np.ndarray]:
         order, bounds = self.layout(epoch)
         for start, end in pairwise(bounds):
@@ -109,6 +113,9 @@ class BucketPlan(BatchPlan):
     def padded(self, longest: np.ndarray) -> np.ndarray:
         """The narrowest of the widths that hold the longest."""
         return np.asarray(self.widths)[np.searchsorted(self.widths, longest)]
+
+    def rows_of_width(self, width: int) -> int:
+        return self.batch_size if self.batch_tokens is None else max(1, self.batch_tokens // width)
 
     def steps(self, epoch: int) -> int:
         return super().steps(epoch) if self.batch_tokens is None else len(self.layout(epoch)[1]) - 1
