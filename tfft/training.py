@@ -237,13 +237,15 @@ def _memory(split: Split, *, training: TrainConfig | None = None) -> Iterator[No
     try:
         yield
     except tf.errors.ResourceExhaustedError as error:
-        batch_size = split.plan.batch_size
-        less = f"--batch-size {batch_size // 2}" if batch_size > 1 else "a smaller model"
-        if training is not None and training.accumulate == 1 and batch_size > 1:
+        size, name, batch = split.plan.batch_size, "--batch-size", "texts"
+        if training is not None and training.batch_tokens is not None:
+            size, name, batch = training.batch_tokens, "--batch-tokens", "tokens"
+        less = f"{name} {size // 2}" if size > 1 else "a smaller model"
+        if training is not None and training.accumulate == 1 and size > 1:
             less = f"--accumulate 2, {less}"
         raise TrainingError(
-            f"out of memory with {batch_size} texts a batch ({first_line(error)[:120]}); try "
-            f"{less}, or a lower --max-length"
+            f"out of memory with {size} {batch} a batch ({first_line(error)[:120]}); try {less}, "
+            "or a lower --max-length"
         ) from error
 
 

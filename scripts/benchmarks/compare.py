@@ -356,6 +356,7 @@ def environ_of(framework: str, threads: Mapping[str, int | None], cache: Path) -
         "HF_HOME": hub,  # models stay where they are
         "HF_DATASETS_CACHE": str(cache / "datasets"),
         "XDG_CACHE_HOME": str(cache),
+        "TFFT_CACHE": str(cache / "tfft"),
     }
     n_threads = threads.get(framework)
     if n_threads and framework == "torch":
