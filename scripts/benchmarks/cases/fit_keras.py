@@ -13,11 +13,12 @@ from datasets import load_dataset
 
 from benchmarks.cases.counting import body_size, tokens_of
 from benchmarks.cases.gpu import tensorflow_peak
-from benchmarks.cases.imports import import_tf_classes
+from benchmarks.cases.imports import as_tensorflow_is_by_default, import_tf_classes
 from benchmarks.worker import Job, Turn
 
 
 def run(job: Job, turn: Turn) -> None:
+    as_tensorflow_is_by_default()
     import_tf_classes(job["model"])
     from tfft.backend import keras, transformers
     from tfft.metrics import single_label

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
+from pathlib import Path
 
 import datasets  # noqa: F401 - is to be there
+
+# With one of these instructions TensorFlow takes oneDNN by itself (its guide to CPU optimizations).
+ONEDNN_FLAGS = {"avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_int8", "amx_bf16"}
+
+
+def as_tensorflow_is_by_default() -> None:
+    """Undoes what tfft switches on: a user of Keras alone hasn't it. What is set stays."""
+    flags = set(Path("/proc/cpuinfo").read_text().split())
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", str(int(bool(flags & ONEDNN_FLAGS))))
 
 
 def import_tf_classes(model: str) -> None:
