@@ -3,13 +3,14 @@
     plan = in_buckets(BatchPlan(8551, batch_size=16, shuffle=True), encoded.lengths, max_shapes=8)
     split = from_buckets(encoded, tokenizer, plan)
 
-TensorFlow maps the tokens' file by itself and gathers a batch out of it by offsets, in its own
-threads: no example becomes a Python object, no collator runs, and nothing is held in memory.
+TensorFlow shares the mapped file's memory and gathers a batch out of it by offsets, in a thread of
+its own: no example becomes a Python object, no collator runs, and nothing is held in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ from tfft.data.tokens import Mapped, Tokens
 
 # Batches made ahead of the step that takes them.
 AHEAD = 4
+# Batches that Python hands over at a time: it takes about a millisecond for each handing over.
+BATCHES_AT_ONCE = 256
 # Without AutoGraph, which would read a function's source to find no branch in it.
 _as_it_is = tf.autograph.experimental.do_not_convert
 
@@ -37,58 +40,79 @@ def from_buckets(
     label_names: tuple[str, ...] = (),
 ) -> Split:
     """Batches in the plan's order, each padded to the narrowest width that holds it."""
-    names = encoded.features
-    # The data is the host's: copied to a GPU a batch at a time, not whole.
-    with tf.device("CPU:0"):
-        buffers = _Buffers.of(encoded.tokens)
-        labels = None if encoded.labels is None else tf.constant(_smallest(encoded.labels))
-    label_type = None if encoded.labels is None else encoded.labels.dtype
+    names, labels = encoded.features, encoded.labels
+    buffers = _Buffers.of(encoded.tokens)
     fills = {name: fill_value(name, tokenizer) for name in names}
     pads_left = tokenizer.padding_side == "left"
 
-    def padded(rows: Any, width: Any) -> Any:
-        """One batch: features int32 [len(rows), width], and its labels."""
-        rows = tf.cast(rows, tf.int64)
-        starts, ends = buffers.bounds(rows)
-        # Each row's places one after the other; backwards where the padding goes first.
-        first, last, stride = (ends - 1, starts - 1, -1) if pads_left else (starts, ends, 1)
-        stride = tf.constant(stride, tf.int64)
-        places = tf.raw_ops.RaggedRange(starts=first, limits=last, deltas=stride)
-        shape = tf.stack([tf.size(rows, out_type=tf.int64), width])
-        is_token = tf.range(width)[None] < (ends - starts)[:, None]
+    def padded(begins: Any, ends: Any, lengths: Any, shape: Any, *labels: Any) -> Any:
+        """One batch: features int32 `shape`, and its labels.
+
+        Args:
+            begins, ends: of each row, in the buffers: int64 [rows]; backwards to pad on the left.
+            lengths: int64 [rows, 1].
+        """
+        stride = tf.constant(-1 if pads_left else 1, tf.int64)
+        places = tf.raw_ops.RaggedRange(starts=begins, limits=ends, deltas=stride)
+        is_token = tf.range(shape[1]) < lengths
 
         def pad(name: str) -> Any:
-            if name in buffers.constants:
-                constant = buffers.constants[name]
-                batch = tf.where(is_token, constant, fills[name])
+            fill, constant = fills[name], buffers.constants.get(name)
+            if constant == fill:
+                batch = tf.fill(shape, fill)
+            elif constant is not None:
+                batch = tf.where(is_token, constant, fill)
             else:
                 batch = tf.raw_ops.RaggedTensorToTensor(
                     shape=shape,
                     values=buffers.gather(name, places.rt_dense_values),
-                    default_value=fills[name],
+                    default_value=fill,
                     row_partition_tensors=[places.rt_nested_splits],
                     row_partition_types=["ROW_SPLITS"],
                 )
+            # Read backwards and padded at the end, a row is turned round.
             batch = tf.reverse(batch, [1]) if pads_left else batch
             return tf.ensure_shape(batch, [None, None])
 
         features = {name: pad(name) for name in names}
-        if labels is None:
-            return features
-        return features, tf.cast(tf.gather(labels, rows), label_type)
+        return (features, *labels) if labels else features
+
+    def chunks(epoch: int) -> Iterator[tuple[np.ndarray, ...]]:
+        """The arguments of `padded` for some batches at a time, all of as many rows."""
+        order, bounds = plan.layout(epoch)
+        widths = batch_widths(encoded.lengths, plan, epoch)
+        for first, last in _alike(np.diff(bounds)):
+            rows = order[bounds[first] : bounds[last]].reshape(last - first, -1)
+            starts = encoded.tokens.starts[rows] + buffers.first
+            ends = encoded.tokens.starts[rows + 1] + buffers.first
+            shapes = np.full((len(rows), 2), rows.shape[1], np.int64)
+            shapes[:, 1] = widths[first:last]
+            places = (ends - 1, starts - 1) if pads_left else (starts, ends)
+            arguments = (*places, (ends - starts)[..., None], shapes)
+            yield arguments if labels is None else (*arguments, labels[rows])
+
+    @_as_it_is
+    def batches(*arguments: Any) -> Any:
+        return tf.data.Dataset.from_tensor_slices(arguments).map(_as_it_is(padded))
+
+    signature = [tf.TensorSpec([None] * n_axes, tf.int64) for n_axes in (2, 2, 3, 2)]
+    spec: Any = {name: tf.TensorSpec([None, None], tf.int32) for name in names}
+    if labels is not None:
+        signature.append(tf.TensorSpec([None, None, *labels.shape[1:]], labels.dtype))
+        spec = (spec, tf.TensorSpec([None, *labels.shape[1:]], labels.dtype))
+
+    def each_epoch(numbers: Iterator[int]) -> Any:
+        # The data is the host's: copied to a GPU a batch at a time, not whole.
+        with tf.device("CPU:0"):
+            handed = tf.data.Dataset.from_generator(
+                lambda: chunks(next(numbers)), output_signature=tuple(signature)
+            )
+            return handed.flat_map(batches).prefetch(AHEAD).with_options(_options())
 
     def epoch(number: int) -> Any:
-        order, bounds = plan.layout(number)
-        widths = batch_widths(encoded.lengths, plan, number)
-        with tf.device("CPU:0"):
-            order = tf.constant(order.astype(_index_type(len(order))))
-            steps = tf.data.Dataset.from_tensor_slices((bounds[:-1], bounds[1:], widths))
-            stream = steps.map(_as_it_is(lambda start, end, width: padded(order[start:end], width)))
-        return stream.prefetch(AHEAD).with_options(_options())
+        known = tf.data.experimental.assert_cardinality(plan.steps(number))
+        return each_epoch(itertools.repeat(number)).apply(known)
 
-    spec: Any = {name: tf.TensorSpec([None, None], tf.int32) for name in names}
-    if encoded.labels is not None:
-        spec = (spec, tf.TensorSpec([None, *encoded.labels.shape[1:]], encoded.labels.dtype))
     return Split(
         epoch=epoch,
         plan=plan,
@@ -97,7 +121,18 @@ def from_buckets(
         row_numbers=encoded.rows,
         label_names=label_names,
         loader="bucketed",
+        each_epoch=each_epoch,
     )
+
+
+def _alike(sizes: np.ndarray) -> Iterator[tuple[int, int]]:
+    """First and last (exclusive) of the batches of one size that stand together, not too many."""
+    ends = [*(np.flatnonzero(np.diff(sizes)) + 1), len(sizes)]
+    first = 0
+    for end in ends:
+        for start in range(first, end, BATCHES_AT_ONCE):
+            yield start, min(start + BATCHES_AT_ONCE, end)
+        first = end
 
 
 def _options() -> Any:
@@ -119,52 +154,35 @@ class _Buffers:
     """The tokens as TensorFlow sees them.
 
     Attributes:
-        first: where in its tensor an array begins.
+        values: by feature, what its rows are gathered from.
+        first: where in it the values of the first feature begin ...
+        offsets: ... and how much farther off each one's are.
     """
 
-    starts: Any
     values: Mapping[str, Any]
-    first: Mapping[str, int]
+    first: int
+    offsets: Mapping[str, int]
     constants: Mapping[str, int]
 
     @classmethod
     def of(cls, tokens: Tokens) -> _Buffers:
-        if tokens.mapped is not None:
-            with suppress(OSError):  # removed since: what is mapped here is copied
-                return cls._mapped(tokens, tokens.mapped)
-        values = {name: tf.constant(each) for name, each in tokens.values.items()}
-        nought = dict.fromkeys(("starts", *values), 0)
-        return cls(tf.constant(tokens.starts), values, nought, tokens.constants)
+        with tf.device("CPU:0"):
+            if tokens.mapped is not None:
+                with suppress(OSError):  # removed since: what is mapped here is copied
+                    return cls._mapped(tokens, tokens.mapped)
+            values = {name: tf.constant(each) for name, each in tokens.values.items()}
+        return cls(values, 0, dict.fromkeys(values, 0), tokens.constants)
 
     @classmethod
     def _mapped(cls, tokens: Tokens, file: Mapped) -> _Buffers:
-        """The whole file as numbers, twice; only what is gathered is ever read."""
-        as_int32, as_int64 = (
-            _shared(np.memmap(file.path, kind, "c", shape=file.n_bytes // kind().itemsize))
-            for kind in (np.int32, np.int64)
-        )
-        return cls(as_int64, dict.fromkeys(tokens.values, as_int32), file.first, tokens.constants)
-
-    def bounds(self, rows: Any) -> tuple[Any, Any]:
-        """Where rows begin and end: int64 [len(rows)] twice."""
-        places = rows + np.int64(self.first["starts"])
-        return tf.gather(self.starts, places), tf.gather(self.starts, places + 1)
+        """The whole file as numbers; only what is gathered is ever read."""
+        numbers = np.memmap(file.path, np.int32, "c", shape=file.n_bytes // 4)
+        # The file's own memory as a tensor: no copy is made.
+        shared = tf.experimental.dlpack.from_dlpack(numbers.__dlpack__())
+        first = file.first[next(iter(tokens.values))]
+        offsets = {name: file.first[name] - first for name in tokens.values}
+        return cls(dict.fromkeys(tokens.values, shared), first, offsets, tokens.constants)
 
     def gather(self, name: str, places: Any) -> Any:
-        return tf.gather(self.values[name], places + np.int64(self.first[name]))
-
-
-def _shared(array: np.ndarray) -> Any:
-    """The array's own memory as a tensor."""
-    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
-
-
-def _smallest(labels: np.ndarray) -> np.ndarray:
-    """Whole numbers in as few bytes as they need: each row has one."""
-    if not np.issubdtype(labels.dtype, np.integer):
-        return labels
-    return labels.astype(np.min_scalar_type(-max(int(labels.max()), -int(labels.min()), 1)))
-
-
-def _index_type(n_rows: int) -> type[Any]:
-    return np.int32 if n_rows <= np.iinfo(np.int32).max else np.int64
+        offset = self.offsets[name]
+        return tf.gather(self.values[name], places + np.int64(offset) if offset else places)

@@ -35,6 +35,11 @@ class BatchPlan:
         """Of the first epoch; of batches of so many tokens, others may have some more or less."""
         return self.steps(0)
 
+    @property
+    def is_even(self) -> bool:
+        """Every epoch has as many steps."""
+        return True
+
     def steps(self, epoch: int) -> int:
         return -(-self.n_examples // self.batch_size)
 
@@ -113,6 +118,10 @@ class BucketPlan(BatchPlan):
     def padded(self, longest: np.ndarray) -> np.ndarray:
         """The narrowest of the widths that hold the longest."""
         return np.asarray(self.widths)[np.searchsorted(self.widths, longest)]
+
+    @property
+    def is_even(self) -> bool:
+        return self.batch_tokens is None
 
     def rows_of_width(self, width: int) -> int:
         return self.batch_size if self.batch_tokens is None else max(1, self.batch_tokens // width)

@@ -32,6 +32,8 @@ class Split:
         row_numbers: each example's row in the data as it came: int64 [n_examples].
         label_names: the classes by id.
         task: what the labels are, for `build_model`.
+        each_epoch: numbers of epochs -> a tf.data.Dataset, each iteration of it the next one's;
+            None has Python hand on the batches of `epoch`.
     """
 
     epoch: Callable[[int], Any]
@@ -42,6 +44,7 @@ class Split:
     label_names: tuple[str, ...]
     loader: str
     task: str = "single_label"
+    each_epoch: Callable[[Iterator[int]], Any] | None = None
 
     @property
     def n_examples(self) -> int:
@@ -61,14 +64,17 @@ class Split:
         """For `model.fit` and the like: each iteration is the next epoch."""
         if not self.plan.shuffle:
             return self.epoch(0)
-        epochs = itertools.count()
+        endless = (self.each_epoch or self._generated)(itertools.count())
+        if self.plan.is_even:
+            return endless.apply(tf.data.experimental.assert_cardinality(self.n_steps))
+        return endless
 
+    def _generated(self, numbers: Iterator[int]) -> Any:
         def batches() -> Iterator[Any]:
-            yield from self.epoch(next(epochs))
+            yield from self.epoch(next(numbers))
 
         endless = tf.data.Dataset.from_generator(batches, output_signature=self.element_spec)
-        known = endless.apply(tf.data.experimental.assert_cardinality(self.n_steps))
-        return known.with_options(lean_options())
+        return endless.with_options(lean_options())
 
     def source_rows(self, epoch: int, step: int) -> np.ndarray:
         return self.row_numbers[self.plan.rows(epoch, step)]
