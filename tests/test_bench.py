@@ -164,6 +164,7 @@ def test_the_benchmark_runs_and_writes_both_tables(
     reviews: Path, tiny: Path, tmp_path: Path
 ) -> None:
     sizes = ("--rows", "32", "--eval-rows", "16", "--rounds", "1", "--threads", "1")
+    sizes += ("--max-length", "64")
     paths = ("tfft-bucketed", "tutorial-prepare", "trainer-grouped-fused", "keras-hub")
     chosen = [word for path in paths for word in ("--path", path)]
     done = subprocess.run(

@@ -102,6 +102,8 @@ def test_an_interrupted_run_keeps_its_epoch_and_says_so(tiny: Path, tmp_path: Pa
         [*TFFT, "fit", "--data", data, "--model", tiny, "--epochs", "500", "--output", output],
         stderr=subprocess.PIPE,
         text=True,
+        # Where the tests run in a shell's background, it would be inherited as ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
     for line in process.stderr:

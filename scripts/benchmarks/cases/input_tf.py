@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from datasets import load_dataset
@@ -29,14 +30,19 @@ def run(job: Job, turn: Turn) -> None:
             batch_size=job["batch_size"],
             max_length=job["max_length"],
         )
-        epochs[f"tfft-{loader}"] = train.epoch
+        # As `model.fit` takes it: each iteration is the next epoch.
+        epochs[f"tfft-{loader}"] = partial(_same, train.dataset)
     tutorial = _tutorial(job, model)
-    epochs["tutorial-prepare"] = lambda _: tutorial
-    epochs["tutorial-prepare-no-autotune"] = lambda _: without_autotune(tutorial)
+    epochs["tutorial-prepare"] = partial(_same, tutorial)
+    epochs["tutorial-prepare-no-autotune"] = partial(_same, without_autotune(tutorial))
     tokens = {name: tokens_of(epoch(0)) for name, epoch in epochs.items()}
     command = turn.tell(names=list(epochs), tokens=tokens)
     while True:
         command = turn.tell(rate=rate(epochs[command["go"]], at_least_s=job["at_least_s"]))
+
+
+def _same(dataset: Any, _: int) -> Any:
+    return dataset
 
 
 def _tutorial(job: Job, model: Any) -> Any:
