@@ -125,15 +125,15 @@ def fit(
     for number, stop in enumerate(stops, start=1):
         started = time.perf_counter()
         name = f"epoch {number}/{len(stops)}"
-        skipped_before = n_skipped(model.optimizer)
+        begun, skipped_before = clock.n_steps, n_skipped(model.optimizer)
         with _memory(train, training=config):
             loss, failure = _train_until(stop, train_step, train, batches, name, clock, progress)
         if failure is not None and math.isnan(loss):
             raise failure  # what was learned before it is saved already
         if skipped := n_skipped(model.optimizer) - skipped_before:
             progress.note(
-                f"{name}: {skipped} steps overflowed in {config.precision} and were skipped, to go "
-                "on with a smaller loss scale"
+                f"{name}: {skipped} of {clock.n_steps - begun} steps overflowed in "
+                f"{config.precision} and were skipped, to go on with a smaller loss scale"
             )
         if score is None:  # only now: tracing it takes as long as many a step
             with policy(config.precision):
