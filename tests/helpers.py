@@ -10,6 +10,7 @@ import pytest
 from tfft.config import DataConfig
 from tfft.data.examples import Examples, load_training
 from tfft.errors import TfftError
+from tfft.progress import Progress
 
 
 def rows(n_rows: int = 20, *, labels: Sequence[Any] = (0, 1)) -> list[dict[str, Any]]:
@@ -40,3 +41,15 @@ def one_line(caught: pytest.ExceptionInfo[TfftError]) -> str:
     assert message
     assert len(message.splitlines()) == 1
     return message
+
+
+class Told(Progress):
+    """Keeps the notes, for a test to read."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    waiting = note

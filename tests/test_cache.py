@@ -13,24 +13,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import Told
 from tiny import sentence
 
 from tfft.data import cache, tokens
 from tfft.data.encode import Encoded, encode
 from tfft.folders import cache_folder
 from tfft.pretrained import load_tokenizer, open_checkpoint
-from tfft.progress import Progress, shown_by
+from tfft.progress import shown_by
 from tfft.tasks import TASKS
-
-
-class Told(Progress):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    waiting = note
 
 
 def rows(n_rows: int = 20, *, pairs: bool = False, word: str = "") -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Outcome
-from helpers import one_line
+from helpers import Told, one_line
 from safetensors.numpy import load_file
 from test_loaders import TASK, rows, split_of
 from tiny import CONFIGS
@@ -18,7 +18,6 @@ from tfft.config import TrainConfig
 from tfft.data.encode import encode
 from tfft.errors import ModelError, TrainingError
 from tfft.pretrained import load_tokenizer, open_checkpoint
-from tfft.progress import Progress
 
 LESS = ("bfloat16", "float16")
 
@@ -168,14 +167,6 @@ def test_float16_on_a_cpu_is_refused_in_one_line(
 def split(tiny: Path) -> Any:
     tokenizer = load_tokenizer(open_checkpoint(str(tiny), TASK))
     return split_of("to_tf", encode(rows(), tokenizer, max_length=64), tokenizer, None)
-
-
-class Told(Progress):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 def fit(model: Any, split: Any, *, losses: Any = None, **options: Any) -> tuple[Any, list[str]]:

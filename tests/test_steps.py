@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import Told
 from test_loaders import BATCH_SIZE, N_ROWS, TASK, new_model, rows, split_of
 
 from tfft.config import TrainConfig
@@ -62,8 +63,7 @@ def fit(model: Any, config: TrainConfig, split: Split, **options: Any) -> Any:
         metrics=lambda logits, labels: {"accuracy": 0.5},
         metric_for_best="loss",
         config=config,
-        progress=Progress(),
-        **options,
+        **{"progress": Progress(), **options},
     )
 
 
@@ -220,25 +220,8 @@ def test_xla_compiles_one_program_a_width_and_takes_the_same_steps(
 
 
 def test_a_fit_with_xla_says_how_many_programs_it_took(tiny: Path, short: Split) -> None:
-    from tfft import modeling, training
-
-    class Told(Progress):
-        notes: list[str]
-
-        def note(self, text: str) -> None:
-            self.notes = [*getattr(self, "notes", []), text]
-
     model, config = compiled(tiny, xla=True)
     told = Told()
-    trained = training.fit(
-        model,
-        short,
-        short,
-        losses=modeling.example_losses(model, TASK),
-        metrics=lambda logits, labels: {"accuracy": 0.5},
-        metric_for_best="loss",
-        config=config,
-        progress=told,
-    )
+    trained = fit(model, config, short, progress=told)
     assert trained.n_steps == N_STEPS
     assert told.notes[-1].startswith("xla: 2 programs, one a length, made in ")

@@ -643,12 +643,6 @@ def _check_together(options: Mapping[str, Any]) -> None:
             "train.batch_tokens",
             "train.batch_size",
         )
-    if options.get("train.batch_tokens") is not None and options.get("data.streaming"):
-        refuse(
-            "batch_tokens needs all rows at hand; a stream takes batch_size",
-            "train.batch_tokens",
-            "data.streaming",
-        )
     loader = options.get("data.loader", "auto")
     if options.get("train.xla"):
         if loader in ("prepare", "to_tf"):
@@ -717,6 +711,12 @@ def _check_stream(options: Mapping[str, Any], refuse: Callable[..., None]) -> No
             "streaming needs steps: nobody knows how long a stream is",
             "data.streaming",
             "train.steps",
+        )
+    if options.get("train.batch_tokens") is not None:
+        refuse(
+            "batch_tokens needs all rows at hand; a stream takes batch_size",
+            "train.batch_tokens",
+            "data.streaming",
         )
     if (loader := options.get("data.loader", "auto")) not in ("auto", "bucketed"):
         refuse(

@@ -67,6 +67,19 @@ class Settings:
     budget_s: float | None = None
     train_on: int | None = None
 
+    def rows(self, work: Path) -> Iterator[tuple[Rows, Path]]:
+        """Each data set's rows as files, and the folder for what else belongs to it."""
+        for number, source in enumerate(self.data):
+            folder = work / f"data-{number}"
+            rows = write_rows(
+                source,
+                folder / "rows",
+                n_train=self.n_rows,
+                n_validation=self.n_validation,
+                seed=self.seed,
+            )
+            yield rows, folder
+
 
 @dataclass
 class Measured:
@@ -142,15 +155,7 @@ def compare(settings: Settings, *, work: Path, tell: Tell) -> dict[str, Any]:
         "probe": probe,
         "data": {},
     }
-    for number, source in enumerate(settings.data):
-        folder = work / f"data-{number}"
-        rows = write_rows(
-            source,
-            folder / "rows",
-            n_train=settings.n_rows,
-            n_validation=settings.n_validation,
-            seed=settings.seed,
-        )
+    for number, (rows, folder) in enumerate(settings.rows(work)):
         tell(f"{rows.name}: {rows.n_train:,} rows, {rows.n_validation:,} for validation")
         bench = Bench(settings, rows, model, probe["threads"], folder, clock, tell)
         inputs = bench.input_alone()

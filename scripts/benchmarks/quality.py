@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.compare import LEARNING_RATE, Settings, Tell, environ_of
-from benchmarks.data import write_rows
 from benchmarks.figures import NOTHING, table
 from benchmarks.machine import about
 from benchmarks.paths import PATHS
@@ -35,14 +34,7 @@ def quality(
 
     model = str(open_checkpoint(settings.model, TASKS["single_label"]).folder)
     document: dict[str, Any] = {"machine": about(), "settings": asdict(settings), "data": {}}
-    for number, source in enumerate(settings.data):
-        rows = write_rows(
-            source,
-            work / f"data-{number}" / "rows",
-            n_train=settings.n_rows,
-            n_validation=settings.n_validation,
-            seed=settings.seed,
-        )
+    for rows, _ in settings.rows(work):
         job = {
             "data": rows.folder,
             "model": model,

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.compare import Settings, Tell, environ_of
-from benchmarks.data import write_rows
 from benchmarks.figures import Figure, show, show_spread, table
 from benchmarks.machine import about
 from benchmarks.processes import Child
@@ -26,15 +25,7 @@ def profile(
         ChildError: it can't be measured.
     """
     document: dict[str, Any] = {"machine": about(), "settings": asdict(settings), "data": {}}
-    for number, source in enumerate(settings.data):
-        folder = work / f"data-{number}"
-        rows = write_rows(
-            source,
-            folder / "rows",
-            n_train=settings.n_rows,
-            n_validation=settings.n_validation,
-            seed=settings.seed,
-        )
+    for rows, folder in settings.rows(work):
         job = {
             "data": rows.folder,
             "model": settings.model,

@@ -32,8 +32,7 @@ class Mapped:
 
     Attributes:
         n_bytes: the file's size.
-        first: of `starts`, counted in int64, and of each feature's values, in int32: which one of
-            the file's is its first.
+        first: of each feature's values, which of the file's numbers of 32 bits is its first.
     """
 
     path: Path
@@ -178,8 +177,7 @@ def read(path: Path) -> Tokens:
     column = batch.column(0)
     starts = column.offsets.to_numpy()
     values = {name: batch.column(name).values.to_numpy() for name in batch.schema.names}
-    first = {"starts": (_address(starts) - begin) // 8}
-    first |= {name: (_address(each) - begin) // 4 for name, each in values.items()}
+    first = {name: (_address(each) - begin) // 4 for name, each in values.items()}
     return Tokens(
         tuple(about["names"]), starts, values, about["constants"], Mapped(path, n_bytes, first)
     )

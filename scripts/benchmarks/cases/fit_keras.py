@@ -14,6 +14,7 @@ from datasets import load_dataset
 from benchmarks.cases.counting import body_size, tokens_of
 from benchmarks.cases.gpu import tensorflow_peak
 from benchmarks.cases.imports import as_tensorflow_is_by_default, import_tf_classes
+from benchmarks.cases.keras_fit import first_step, fit_arrays
 from benchmarks.worker import Job, Turn
 
 
@@ -44,26 +45,12 @@ def run(job: Job, turn: Turn) -> None:
         labels = np.asarray(dataset["validation"]["label"])
         features = validation[0] if isinstance(validation, tuple) else validation
 
-    fit_started = turn.seconds
-
-    class FirstStep(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            if batch == 0:
-                turn.tell(fit_seconds=turn.seconds - fit_started, **about)
-
-    callbacks = [FirstStep()]
+    callbacks = [first_step(keras.callbacks.Callback, turn, **about)]
     while True:
         # One call an epoch, as a user does: pausing within one would leave an iterator of tf.data
         # waiting for its autotune thread, which is the very thing that is measured.
         if isinstance(train, tuple):
-            model.fit(
-                *train,
-                batch_size=job["batch_size"],
-                validation_data=validation,
-                validation_batch_size=job["batch_size"],
-                verbose=0,
-                callbacks=callbacks,
-            )
+            fit_arrays(model, train, validation, batch_size=job["batch_size"], callbacks=callbacks)
         else:
             model.fit(train, validation_data=validation, verbose=0, callbacks=callbacks)
         callbacks = []

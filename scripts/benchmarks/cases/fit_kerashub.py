@@ -6,11 +6,10 @@ parent's side and every text is padded to the longest one, as with the tutorial'
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from benchmarks.cases.counting import body_size, tokens_of
+from benchmarks.cases.keras_fit import first_step, fit_arrays
 from benchmarks.worker import Job, Turn
 
 
@@ -43,23 +42,9 @@ def run(job: Job, turn: Turn) -> None:
             "train_tokens": tokens_of([({"attention_mask": train[0]["padding_mask"]},)]),
             "validation_tokens": tokens_of([({"attention_mask": validation[0]["padding_mask"]},)]),
         }
-    fit_started = turn.seconds
-
-    class FirstStep(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            if batch == 0:
-                turn.tell(fit_seconds=turn.seconds - fit_started, **about)
-
-    callbacks = [FirstStep()]
+    callbacks = [first_step(keras.callbacks.Callback, turn, **about)]
     while True:
-        model.fit(
-            *train,
-            batch_size=job["batch_size"],
-            validation_data=validation,
-            validation_batch_size=job["batch_size"],
-            verbose=0,
-            callbacks=callbacks,
-        )
+        fit_arrays(model, train, validation, batch_size=job["batch_size"], callbacks=callbacks)
         callbacks = []
         turn.tell(metrics={})  # random weights learn nothing worth a figure
 
