@@ -49,7 +49,8 @@ def step_of(model: Any, split: Split, **options: Any) -> Any:
     from tfft.steps import make_train_step
 
     losses = modeling.example_losses(model, TASK)
-    return make_train_step(model, losses, split.element_spec, ONE_DEVICE, **options)
+    devices = options.pop("devices", ONE_DEVICE)
+    return make_train_step(model, losses, split.element_spec, devices, **options)
 
 
 def fit(model: Any, config: TrainConfig, split: Split, **options: Any) -> Any:
@@ -94,6 +95,35 @@ def test_a_batch_in_parts_takes_the_step_of_the_whole_batch(
         np.testing.assert_allclose(value, whole[0][name], rtol=1e-4, atol=1e-5, err_msg=name)
     start = weights_of(new_model(tiny))
     assert max(np.abs(start[name] - weights[name]).max() for name in start) > 1e-2
+
+
+@pytest.mark.parametrize("n_cores", [2, 8])
+def test_a_batch_shared_among_cores_takes_the_same_step(
+    tiny: Path, split: Split, whole: Any, n_cores: int
+) -> None:
+    from tfft.backend import keras
+    from tfft.distribute import Devices
+
+    model, _ = compiled(tiny, optimizer=keras.optimizers.SGD(0.1))
+    step = step_of(model, split, devices=Devices(None, ("CPU:0",), n_cores))
+    losses = [float(step(*batch)[0]) for batch in split.epoch(0)]
+    # As above; of the last batch's 5 rows, eight cores have one each and three have none.
+    np.testing.assert_allclose(losses, whole[1], rtol=1e-5)
+    for name, value in weights_of(model).items():
+        np.testing.assert_allclose(value, whole[0][name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_cores_join_the_logits_of_their_rows_in_order(tiny: Path, split: Split) -> None:
+    from tfft import training
+    from tfft.distribute import Devices
+
+    model = new_model(tiny)
+    alone = training.predict(model, split, progress=Progress())
+    shared = training.predict(
+        model, split, progress=Progress(), devices=Devices(None, ("CPU:0",), 3)
+    )
+    # A row's sums are the same ones, in blocks of another size.
+    np.testing.assert_allclose(shared, alone, atol=1e-5)
 
 
 def test_what_the_head_does_not_read_stays_as_it_is_in_parts_too(

@@ -18,6 +18,7 @@ from typing import Any
 from tfft import depths, optimizers
 from tfft.backend import keras, tf, transformers
 from tfft.config import TrainConfig
+from tfft.embeddings import moving_rows
 from tfft.errors import ModelError, TrainingError, first_line, listed
 from tfft.pretrained import Checkpoint
 from tfft.schedules import warmup_steps
@@ -154,6 +155,7 @@ def compile_model(
     loss: Any = None,
     optimizer: Any = None,
     n_steps: int | None = None,
+    token_ids: Any = None,
 ) -> None:
     """Freezes what shall not learn, and compiles.
 
@@ -161,6 +163,7 @@ def compile_model(
         loss: instead of the task's own and of `config.loss`.
         optimizer: instead of what `config` says.
         n_steps: of the whole run, which a schedule and a warm-up have to know.
+        token_ids: int32 [n], the only ones that the model will learn from, where that is known.
 
     Raises:
         ModelError: the architecture has no such layers to freeze, or to learn more slowly.
@@ -170,6 +173,9 @@ def compile_model(
     made = make_optimizer(config, n_steps) if optimizer is None else optimizer
     if optimizer is None and config.layer_decay < 1.0:
         made.scale_rates(depths.rate_factors(model, config.layer_decay))
+    rows = None if token_ids is None else moving_rows(model, token_ids)
+    if optimizer is None and rows is not None:
+        made.move_rows(rows)
     chosen = loss if loss is not None else config.loss
     if chosen is None and task.name == "multi_label":
         chosen = multi_label_loss

@@ -8,17 +8,20 @@ Keras writes Adam out in a dozen operations that each read and write the whole v
 cores that was a third of a step of MiniLM on short texts (0.48 s against 0.35 s, batch 16).
 `ResourceApplyAdam` does it in one pass. Its epsilon is Adam's epsilon-hat, which is Keras' too; the
 paper's own and PyTorch's, which is ours, comes of it by the factor sqrt(1 - beta_2^t).
+
+    optimizer.move_rows(rows)       # of an embedding, the rows that can move at all
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from tfft.backend import keras, tf
 from tfft.config import POLYNOMIAL_END
+from tfft.embeddings import MovingRows
 
 
 class _Fused:
@@ -27,6 +30,7 @@ class _Fused:
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._rate_factors: dict[str, float] = {}
+        self._moving: dict[str, MovingRows] = {}
 
     def _create_iteration_variable(self: Any) -> None:
         super()._create_iteration_variable()  # type: ignore[misc]
@@ -49,6 +53,33 @@ class _Fused:
     def scale_rates(self: Any, factors: Iterable[tuple[Any, float]]) -> None:
         """Gives variables a rate of their own: so many times the optimizer's."""
         self._rate_factors = {self._var_key(each): factor for each, factor in factors}
+
+    def move_rows(self: Any, rows: MovingRows) -> None:
+        """Keeps the moments of these rows of an embedding alone; before the optimizer is built."""
+        self._moving[self._var_key(rows.variable)] = rows
+
+    def add_variable_from_reference(
+        self: Any, model_variable: Any, variable_name: str, shape: Any = None, **options: Any
+    ) -> Any:
+        rows = self._moving.get(self._var_key(model_variable))
+        if rows is not None and variable_name in ("m", "v"):
+            shape = rows.shape
+        return super().add_variable_from_reference(  # type: ignore[misc]
+            model_variable, variable_name, shape, **options
+        )
+
+    def apply_gradients(self: Any, grads_and_vars: Iterable[Any], *args: Any, **kw: Any) -> Any:
+        """Of an embedding whose rows are known, the gradient goes on as theirs."""
+        pairs = []
+        for gradient, variable in grads_and_vars:
+            rows = self._moving.get(self._var_key(variable))
+            own = rows is not None and gradient is not None
+            pairs.append((rows.of(gradient) if own else gradient, variable))
+        return super().apply_gradients(pairs, *args, **kw)  # type: ignore[misc]
+
+    def _deduplicate_sparse_grad(self, gradients: Iterable[Any]) -> list[Any]:
+        """As they are: slices are summed where they become a tensor."""
+        return list(gradients)
 
     def _compute_current_learning_rate(self: Any) -> None:
         if isinstance(self._learning_rate, Schedule):
@@ -105,14 +136,16 @@ class _Fused:
             numbers, decay = numbers | {"lr": numbers["lr"] * factor}, decay * factor
         if self.weight_decay and self._use_weight_decay(variable):
             variable.assign_sub(variable * decay)
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=self._momentums[place].handle,
-            v=self._velocities[place].handle,
-            # An embedding's gradient comes as slices; Adam moves the other rows too.
-            grad=tf.convert_to_tensor(gradient),
-            **numbers,
-        )
+        moving = self._moving.get(key)
+        with nullcontext(variable) if moving is None else moving.taken() as own:
+            tf.raw_ops.ResourceApplyAdam(
+                var=own.handle,
+                m=self._momentums[place].handle,
+                v=self._velocities[place].handle,
+                # An embedding's gradient comes as slices; Adam moves the other rows too.
+                grad=tf.convert_to_tensor(gradient),
+                **numbers,
+            )
 
 
 class Adam(_Fused, keras.optimizers.Adam):

@@ -23,6 +23,8 @@ from tfft.results import EvalResult, FitResult, PlanResult, PredictResult
 from tfft.schedules import warmup_steps
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tfft.data.encode import Encoded
     from tfft.data.split import Split
     from tfft.distribute import Devices
@@ -112,7 +114,12 @@ def _fit(
     with devices.scope(), precision.policy(config.train.precision):
         loaded = _load_model(config, prepared, progress)
         modeling.compile_model(
-            loaded.model, prepared.task, config.train, loss=loss, n_steps=n_steps
+            loaded.model,
+            prepared.task,
+            config.train,
+            loss=loss,
+            n_steps=n_steps,
+            token_ids=_token_ids(prepared, encoded["train"], devices),
         )
     precision.check_model(loaded.model, config.train.precision)
     if config.train.freeze is not None:
@@ -207,6 +214,16 @@ def _load_model(config: RunConfig, prepared: Prepared, progress: Progress) -> Lo
             f"head: the checkpoint's own ({learned}) goes on learning; --reset-head starts anew"
         )
     return loaded
+
+
+def _token_ids(prepared: Prepared, train: Encoded, devices: Devices) -> np.ndarray | None:
+    """The tokens that there are to learn from, where that is known and one device learns."""
+    from tfft.embeddings import token_ids
+
+    if prepared.examples.stream is not None or devices.n_replicas > 1:
+        return None
+    size = prepared.checkpoint.config.vocab_size
+    return token_ids(train.tokens, prepared.tokenizer, vocab_size=size)
 
 
 def _choose_batches(
@@ -357,6 +374,7 @@ def _open_devices(config: RunConfig) -> Devices:
         config.train.strategy,
         batch_size=config.train.batch_size,
         accumulate=config.train.accumulate,
+        shares_cores=not config.train.xla,
     )
 
 

@@ -94,13 +94,15 @@ def make_train_step(
     # wrapped, which skips the steps whose gradients overflow.
     scales = hasattr(optimizer, "get_scaled_loss")
 
-    def loss_and_gradients(features: Any, labels: Any, shares: Any) -> tuple[Any, list[Any]]:
+    def loss_of(features: Any, labels: Any, shares: Any) -> Any:
+        logits = tf.cast(model(features, training=True).logits, tf.float32)
+        return tf.reduce_sum(tf.cast(losses(labels, logits), tf.float32) * shares)
+
+    def loss_and_gradients(*batch: Any) -> tuple[Any, list[Any]]:
         # Watching what learns, and nothing else: no gradient is computed for what is frozen.
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(weights)
-            logits = tf.cast(model(features, training=True).logits, tf.float32)
-            by_row = losses(labels, logits)
-            loss = tf.reduce_sum(tf.cast(by_row, tf.float32) * shares)
+            loss = tf.add_n([loss_of(*part) for part in devices.parts_of(batch)])
             target = optimizer.get_scaled_loss(loss) if scales else loss
         return loss, tape.gradient(target, weights)
 
