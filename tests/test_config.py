@@ -351,7 +351,9 @@ def test_a_contradiction_is_refused_with_the_options_at_fault(
 
 def test_an_unknown_option_of_a_section_is_refused_with_the_nearest() -> None:
     error = refusal({"train.epoch": 1})
-    assert "unknown option 'train.epoch' (did you mean 'epochs'?); [train] has epochs" in str(error)
+    assert "unknown option 'train.epoch' (did you mean 'epochs'?); [train] has framework, " in str(
+        error
+    )
     assert error.options == ("train.epoch",)
 
 
