@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,7 +48,12 @@ asked = json.loads(sys.argv[1])
 told = {}
 output = Path(asked["output"])
 common = {"data": asked["data"], "model": asked["model"], "framework": "pytorch"}
-tfft.fit(**common, **asked["recipe"], output=output / "native")
+first = tfft.fit(**common, **asked["recipe"], output=output / "native")
+again = tfft.fit(config=output / "native" / "run.toml", output=output / "again")
+told["again"] = [
+    [dataclasses.replace(each, seconds=0.0).to_json() for each in result.history]
+    for result in (first, again)
+]
 
 from tfft.pretrained import load_tokenizer, open_checkpoint
 from tfft.pytorch.backend import torch
@@ -213,6 +216,11 @@ def test_a_run_leaves_the_files_and_keys_of_tensorflow_s(
     assert f'framework = "{framework}"' in (ours / "run.toml").read_text()
 
 
+def test_run_toml_does_the_same_run_again(told: Any) -> None:
+    first, again = told["again"]
+    assert first == again
+
+
 @pytest.mark.parametrize("framework", ["native", "trainer"])
 def test_tensorflow_scores_a_run_s_model_as_pytorch_did(
     told: Any, by_trainer: Any, reviews: Path, folder: Path, framework: str
@@ -324,22 +332,14 @@ def test_a_child_s_error_is_the_caller_s(run: Path, tiny: Path, tmp_path: Path) 
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_without_torch_there_is_one_line() -> None:
-    code = """
-import importlib.util, sys
-find_spec = importlib.util.find_spec
-importlib.util.find_spec = lambda name, *more: None if name == "torch" else find_spec(name, *more)
-from tfft.cli import main
-try:
-    main(["fit", "--data", "builtin/acceptability", "--framework", sys.argv[1]])
-except SystemExit as stop:
-    print(stop.code)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code, "pytorch"], capture_output=True, text=True, check=False
-    )
-    assert done.stdout.strip() == "1"
-    assert done.stderr.splitlines() == [
+@pytest.mark.parametrize("framework", ["pytorch", "trainer"])
+def test_without_torch_there_is_one_line(
+    framework: str, tfft_cli: CLI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tfft.pytorch.backend.find_spec", lambda name: None)
+    outcome = tfft_cli("fit", "--data", "builtin/acceptability", "--framework", framework)
+    assert outcome.code == 1
+    assert outcome.err.splitlines() == [
         'error: torch isn\'t installed; PyTorch comes with pip install "tfft[torch]"'
     ]
 

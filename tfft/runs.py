@@ -52,6 +52,10 @@ def fit(
     _check_from_python(config, loss=loss, collate_fn=collate_fn)
     output = output or folders.default_output(config.data.source)
     progress = progress or Progress()
+    if config.train.library == "pytorch":
+        from tfft.pytorch.backend import check_installed
+
+        check_installed()
     if not backend.can_choose(config.train.library):
         if loss is not None or collate_fn is not None:
             backend.choose(config.train.library)  # refuses: they are objects of this process
@@ -100,10 +104,6 @@ def _check_from_python(config: RunConfig, **given: Any) -> None:
 def _fit(
     config: RunConfig, folder: folders.RunFolder, *, loss: Any, collate_fn: Any, progress: Progress
 ) -> FitResult:
-    if config.train.library == "pytorch":
-        from tfft.pytorch.backend import check_installed
-
-        check_installed()
     prepared = prepare(config, progress)
     if loss is not None and config.train.class_weight and prepared.task.name == "multi_label":
         raise ConfigError("class_weight goes with the own loss of task multi_label, not loss=")
