@@ -16,7 +16,8 @@ LAYERS = (
     {"errors", "tasks"},
     {"config", "results", "metrics"},
     {"schedules"},
-    {"progress", "backend", "folders", "minilm"},
+    {"progress", "backend", "pytorch.backend", "folders", "minilm"},
+    {"child"},
     {"doctor.findings"},
     {"doctor.packages"},
     {"doctor.probe"},
@@ -31,13 +32,19 @@ LAYERS = (
     {"data.encode"},
     {"pretrained"},
     {"ready", "planning"},
+    {"data.padding"},
     {"data.split", "data.arrays", "data.buckets", "data.streams", "data.loaders", "data.flow"},
     {"embeddings", "distribute", "precision", "depths"},
     {"optimizers"},
     {"modeling"},
+    {"loop", "provenance"},
+    {"job"},
+    {"pytorch.batches", "pytorch.devices", "pytorch.modeling", "pytorch.optimizers"},
+    {"pytorch.native"},
+    {"pytorch.trainer"},
     {"steps"},
-    {"weights", "training", "provenance", "predictions"},
-    {"served"},
+    {"weights", "training", "predictions"},
+    {"keras_fit", "served"},
     {"runs"},
     {"api"},
     {"cli"},
@@ -54,6 +61,8 @@ LIGHT = (
     "data.sources",
     "data.examples",
     "planning",
+    "job",
+    "loop",
     "doctor",
 )
 
@@ -84,7 +93,7 @@ def layer(name: str) -> int | None:
     return None
 
 
-WITHOUT_LAYER = {"__init__", "__main__", "builtin", "data", "cli"}
+WITHOUT_LAYER = {"__init__", "__main__", "builtin", "data", "cli", "pytorch"}
 
 
 @pytest.mark.parametrize("name", sorted(set(modules()) - WITHOUT_LAYER))
@@ -120,7 +129,12 @@ def test_tensorflow_comes_through_the_backend_alone() -> None:
     for name, path in modules().items():
         direct = {each.split(".")[0] for each in imports(path)} & {"tensorflow", "tf_keras"}
         assert name == "backend" or not direct, f"{name} imports {direct}"
-        assert "torch" not in {each.split(".")[0] for each in imports(path)}
+
+
+def test_torch_comes_through_pytorch_s_backend_alone() -> None:
+    for name, path in modules().items():
+        direct = "torch" in {each.split(".")[0] for each in imports(path)}
+        assert name == "pytorch.backend" or not direct, f"{name} imports torch"
 
 
 @pytest.mark.parametrize("name", LIGHT)

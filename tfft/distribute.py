@@ -20,6 +20,7 @@ parts and 226 in one, on two cores.
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
@@ -126,6 +127,15 @@ def _rows_of(number: Any, of: int, n_rows: Any) -> tuple[Any, Any]:
     start, end = number * n_rows // of, (number + 1) * n_rows // of
     rows = tf.range(start, tf.maximum(end, start + 1))
     return tf.minimum(rows, n_rows - 1), rows < end
+
+
+def device_names() -> str | list[str]:
+    """The names of the GPUs, or what the CPU is."""
+    gpus = [
+        tf.config.experimental.get_device_details(each).get("device_name", each.name)
+        for each in tf.config.list_physical_devices("GPU")
+    ]
+    return gpus or f"CPU ({platform.machine()})"
 
 
 def take(batch: Any, rows: Any) -> Any:

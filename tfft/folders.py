@@ -211,3 +211,18 @@ def shown(path: Path) -> str:
 
 def _why(error: OSError) -> str:
     return f"{error.strerror or error}" + (f" ({error.filename})" if error.filename else "")
+
+
+@contextmanager
+def os_errors(path: Path) -> Iterator[None]:
+    """What the disk says as an OSError: safetensors and tokenizers raise their own kinds for it."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        told = re.search(r"\(os error (\d+)\)|code: (\d+)", str(error))
+        if told is None:
+            raise
+        number = int(told[1] or told[2])
+        raise OSError(number, os.strerror(number), str(path)) from error
