@@ -13,7 +13,7 @@ import tfft
 PACKAGE = Path(tfft.__file__).parent
 # From the bottom up; a module may import from the lines above its own, and from its own line.
 LAYERS = (
-    {"errors", "tasks"},
+    {"errors", "tasks", "heads"},
     {"config", "results", "metrics"},
     {"schedules"},
     {"progress", "backend", "pytorch.backend", "folders", "minilm"},
@@ -23,7 +23,9 @@ LAYERS = (
     {"doctor.machine"},
     {"doctor.environment"},
     {"doctor"},
+    {"tensors", "pytorch.children", "pytorch.unpickle", "pytorch.outputs"},
     {"transfers", "refusals", "hub"},
+    {"unpickling"},
     {"data.cells", "data.spill"},
     {"data.files", "data.columns", "data.labels", "data.sources", "data.plan", "data.tokens"},
     {"data.alignment", "data.label_sets", "data.scores", "data.targets", "data.class_weights"},
@@ -33,12 +35,12 @@ LAYERS = (
     {"ready", "planning"},
     {"data.padding"},
     {"data.split", "data.arrays", "data.buckets", "data.streams", "data.loaders", "data.flow"},
-    {"optimizers", "distribute", "precision", "depths"},
+    {"naming", "loading", "optimizers", "distribute", "precision", "depths"},
     {"modeling"},
     {"pytorch.batches", "pytorch.modeling", "pytorch.optimizers"},
     {"steps"},
     {"weights", "training", "provenance", "predictions"},
-    {"served"},
+    {"conversion", "served"},
     {"runs"},
     {"api"},
     {"cli"},

@@ -23,7 +23,7 @@ from tfft.pretrained import Checkpoint
 # Packages whose version can change a figure.
 RECORDED_PACKAGES = (
     *("tfft", "tensorflow", "tf-keras", "transformers", "tokenizers", "datasets", "numpy"),
-    *("scikit-learn", "scipy", "safetensors"),
+    *("scikit-learn", "scipy", "safetensors", "torch"),
 )
 
 
@@ -76,7 +76,7 @@ def manifest(
         for each in tf.config.list_physical_devices("GPU")
     ]
     return {
-        "packages": {name: _version(name) for name in RECORDED_PACKAGES},
+        "packages": versions(),
         "python": platform.python_version(),
         "device": gpus or f"CPU ({platform.machine()})",
         "n_replicas": devices.n_replicas,
@@ -88,6 +88,11 @@ def manifest(
         "label_names": list(examples.label_names),
         "checkpoint": {"name": checkpoint.name, "sha256": checkpoint.sha256},
     }
+
+
+def versions() -> dict[str, str | None]:
+    """Of the packages that can change a figure, torch among them; None of what isn't installed."""
+    return {name: _version(name) for name in RECORDED_PACKAGES}
 
 
 def _version(package: str) -> str | None:
