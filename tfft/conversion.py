@@ -31,6 +31,7 @@ from tfft.pretrained import Checkpoint
 from tfft.progress import Progress
 from tfft.pytorch.children import run_child
 from tfft.results import ConvertResult
+from tfft.weights import NOT_WEIGHTS
 
 TOLERANCE = 1e-5
 """How far the outputs may be apart, as a part of the largest where that is above 1.
@@ -38,6 +39,8 @@ TOLERANCE = 1e-5
 Both frameworks compute in float32 and sum up in another order, each rounding 6e-8 of a number: a
 fine-tuned MiniLM's logits differ by 1e-6, two swapped tensors by 0.1 and more.
 """
+
+Batch = dict[str, np.ndarray]  # of inputs or outputs
 
 # Rows a batch, and their lengths: alone, odd, and beyond what a vector register takes.
 N_ROWS = 4
@@ -61,6 +64,38 @@ def convert(
         ModelError: one side lacks a tensor, or the two differ; says which and by how much.
     """
     progress.stage("loading the model")
+    loaded, unused = _load(checkpoint, head)
+    progress.stage("writing the weights")
+    _write(checkpoint, loaded, folder, to=to)
+    progress.stage("reading it again")
+    _check_read_again(loaded.model, head, folder)
+
+    batches = _batches(loaded.model, longest=checkpoint.most_tokens)
+    largest = difference = None
+    if find_spec("torch") is not None:
+        progress.stage("comparing with PyTorch")
+        ours = _tensorflow_outputs(loaded.model, batches)
+        theirs, told = _pytorch_outputs(checkpoint, loaded, head, folder, batches, to=to)
+        unused -= _check_names(loaded.model, told)
+        largest, difference = _compare(ours, theirs, batches)
+    named = by_pytorch_name(loaded.model)
+    return ConvertResult(
+        source=checkpoint.name,
+        to=to,
+        architecture=type(loaded.model).__name__.removeprefix("TF"),
+        n_tensors=len(named),
+        n_parameters=sum(int(np.prod(each.shape)) for each, _ in named.values()),
+        left_out=tuple(sorted(unused)),
+        n_sequences=sum(len(each["input_ids"]) for each in batches),
+        largest_output=largest,
+        largest_difference=difference,
+        tolerance=TOLERANCE,
+        sha256={"source": checkpoint.sha256, **_hashes(folder)},
+    )
+
+
+def _load(checkpoint: Checkpoint, head: Head) -> tuple[LoadedModel, set[str]]:
+    """The whole model, and the names of the tensors that it has no place for."""
     config = type(checkpoint.config).from_dict(checkpoint.config.to_dict())
     config.torch_dtype = "float32"  # whatever the source's
     model, filled = open_model(checkpoint, head.auto_class, config)
@@ -69,42 +104,19 @@ def convert(
             f"{checkpoint.name}: {len(lacking)} tensors of a {type(model).__name__} are missing or "
             f"of another shape: {listed(lacking, most=3)}; --head chooses another class"
         )
-    loaded = LoadedModel(model, filled.used, ())
+    prefix = f"{model.base_model_prefix}."
+    unused = {name for name in filled.unused if name.removeprefix(prefix) not in NOT_WEIGHTS}
+    return LoadedModel(model, filled.used, ()), unused
 
-    progress.stage("writing the weights")
+
+def _write(checkpoint: Checkpoint, loaded: LoadedModel, folder: Path, *, to: str) -> None:
     if to == "pytorch":
         weights.save_model(loaded, folder)
     else:
-        model.save_pretrained(folder)
+        loaded.model.save_pretrained(folder)
     for pattern in TOKENIZER_FILES:
         for path in checkpoint.folder.glob(pattern):
             shutil.copy(path, folder)
-
-    progress.stage("reading it again")
-    _check_read_again(model, head, folder)
-    batches = _batches(model)
-    largest = difference = None
-    left_out = set(filled.unused) - weights.NOT_WEIGHTS
-    if find_spec("torch") is not None:
-        progress.stage("comparing with PyTorch")
-        ours = _tensorflow_outputs(model, batches)
-        theirs, told = _pytorch_outputs(checkpoint, loaded, head, folder, batches, to=to)
-        left_out -= _check_names(model, told)
-        largest, difference = _compare(ours, theirs, batches)
-    named = by_pytorch_name(model)
-    return ConvertResult(
-        source=checkpoint.name,
-        to=to,
-        architecture=type(model).__name__.removeprefix("TF"),
-        n_tensors=len(named),
-        n_parameters=sum(int(np.prod(each.shape)) for each, _ in named.values()),
-        left_out=tuple(sorted(left_out)),
-        n_sequences=sum(len(each["input_ids"]) for each in batches),
-        largest_output=largest,
-        largest_difference=difference,
-        tolerance=TOLERANCE,
-        sha256={"source": checkpoint.sha256, **_hashes(folder)},
-    )
 
 
 def _check_read_again(model: Any, head: Head, folder: Path) -> None:
@@ -122,30 +134,27 @@ def _check_read_again(model: Any, head: Head, folder: Path) -> None:
             )
 
 
-def _batches(model: Any, *, seed: int = 0) -> list[dict[str, np.ndarray]]:
+def _batches(model: Any, *, longest: int | None, seed: int = 0) -> list[Batch]:
     """Random tokens of several lengths, most rows with padding: int64 [rows, length] each."""
     random, config = np.random.default_rng(seed), model.config
-    tokens = np.setdiff1d(np.arange(config.vocab_size), [config.pad_token_id or 0])
-    longest = (getattr(config, "max_position_embeddings", None) or 512) - 2
-    batches = []
-    for length in sorted({min(each, longest) for each in LENGTHS}):
-        ids = random.choice(tokens, size=(N_ROWS, length))
-        # Without a padding token some heads take no more than a row at a time.
+    padding = config.pad_token_id
+    tokens = np.setdiff1d(np.arange(config.vocab_size), [] if padding is None else [padding])
+    batches: list[Batch] = []
+    for length in sorted({min(each, longest or each) for each in LENGTHS}):
         ends = length - random.integers(0, length, N_ROWS)
         ends[0] = length
+        if padding is None:  # some heads then take a row at a time
+            ends = ends[:1]
         mask = (np.arange(length) < ends[:, None]).astype(np.int64)
-        if config.pad_token_id is None:
-            ids, mask = ids[:1], mask[:1]
-        batch = {"input_ids": np.where(mask, ids, config.pad_token_id or 0), "attention_mask": mask}
+        ids = np.where(mask, random.choice(tokens, size=mask.shape), padding or 0)
+        batch = {"input_ids": ids, "attention_mask": mask}
         if getattr(config, "type_vocab_size", 0) > 1 and "token_type_ids" in model.input_signature:
             batch["token_type_ids"] = mask * (np.arange(length) >= length // 2)
         batches.append(batch)
     return batches
 
 
-def _tensorflow_outputs(
-    model: Any, batches: Sequence[Mapping[str, np.ndarray]]
-) -> list[dict[str, np.ndarray]]:
+def _tensorflow_outputs(model: Any, batches: Sequence[Batch]) -> list[Batch]:
     return [
         {
             name: value.numpy()
@@ -161,10 +170,10 @@ def _pytorch_outputs(
     loaded: LoadedModel,
     head: Head,
     written: Path,
-    batches: Sequence[Mapping[str, np.ndarray]],
+    batches: Sequence[Batch],
     *,
     to: str,
-) -> tuple[list[dict[str, np.ndarray]], Mapping[str, Any]]:
+) -> tuple[list[Batch], Mapping[str, Any]]:
     """What PyTorch says to the batches, and what it told of the names.
 
     PyTorch reads what was written for it; else the source, where PyTorch saved that; else the same
@@ -190,8 +199,8 @@ def _pytorch_outputs(
             "batches": str(inputs),
             "outputs": str(outputs),
         }
-        (told,) = run_child("tfft.pytorch.outputs", {"jobs": [job]})["models"]
-        found: list[dict[str, np.ndarray]] = [{} for _ in batches]
+        told = run_child("tfft.pytorch.outputs", job)
+        found: list[Batch] = [{} for _ in batches]
         for place, each in load_file(str(outputs)).items():
             number, _, name = place.partition("/")
             found[int(number)][name] = each
@@ -224,9 +233,9 @@ def _check_names(model: Any, told: Mapping[str, Any]) -> set[str]:
 
 
 def _compare(
-    ours: Sequence[Mapping[str, np.ndarray]],
-    theirs: Sequence[Mapping[str, np.ndarray]],
-    batches: Sequence[Mapping[str, np.ndarray]],
+    ours: Sequence[Batch],
+    theirs: Sequence[Batch],
+    batches: Sequence[Batch],
 ) -> tuple[float, float]:
     """The largest output and the largest difference; what stands at padding is nobody's output.
 

@@ -18,8 +18,8 @@ import numpy as np
 
 from tfft.backend import transformers
 from tfft.errors import ModelError, first_line
-from tfft.naming import aliases, in_pytorch_s_words, is_idle
-from tfft.tensors import Tensors, has_names, open_tensors
+from tfft.naming import aliases, by_pytorch_name, in_pytorch_s_words, is_idle
+from tfft.tensors import Tensors, count_h5, has_names, open_tensors
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,14 @@ def _without_ones(shape: Sequence[int]) -> list[int]:
 
 
 def _fill_by_place(model: Any, path: Path) -> Filled:
+    n_weights = count_h5(path)
     try:
+        if n_weights != len(model.weights):  # Keras takes the first of too many
+            raise ValueError(f"it has {n_weights}, the model {len(model.weights)}")
         model.load_weights(str(path))
     except Exception as error:
         raise ModelError(
             f"{path}: not the weights of this {type(model).__name__} ({first_line(error)}); is the "
             "config.json beside it of the same model?"
         ) from error
-    names = frozenset(aliases(model, each.name, each.shape)[0][0] for each in model.weights)
-    return Filled(names, (), (), ())
+    return Filled(frozenset(by_pytorch_name(model)), (), (), ())

@@ -177,6 +177,11 @@ def has_names(path: Path) -> bool:
         raise _corrupt_h5(path, error) from None
 
 
+def count_h5(path: Path) -> int:
+    """How many weights an h5 file has."""
+    return len(_contents_of_h5(path))
+
+
 def _contents_of_h5(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     """A weight's name, without the model's own in front -> its place in the file, and its shape."""
     import h5py

@@ -1,7 +1,7 @@
 """PyTorch's side in a process of its own, since TensorFlow's process never imports torch.
 
     run_child("tfft.pytorch.unpickle", {"pickles": [...], "output": "model.safetensors"})
-    answer(main)        # in that module: the job from standard input, its result to standard output
+    answer(main)        # in that module: jobs from standard input, results to standard output
 
 What goes wrong in the child comes out here, as the same one line.
 """
@@ -52,9 +52,11 @@ def run_child(module: str, job: Job) -> dict[str, Any]:
 
 
 def answer(main: Callable[[Job], Job]) -> None:
-    """Does the job that standard input holds."""
-    try:
-        told = main(json.load(sys.stdin))
-    except TfftError as error:
-        told = {"error": str(error)}
-    sys.stdout.write(json.dumps(told) + "\n")
+    """Does the jobs of standard input, one a line; each has one line on standard output."""
+    for line in sys.stdin:
+        try:
+            told = main(json.loads(line))
+        except TfftError as error:
+            told = {"error": str(error)}
+        sys.stdout.write(json.dumps(told) + "\n")
+        sys.stdout.flush()

@@ -1,12 +1,11 @@
 """What PyTorch's models say to given batches; see `tfft/conversion.py`.
 
-python -m tfft.pytorch.outputs < {"jobs": [{"folder": "model", "auto_class": "AutoModel",
-"batches": "inputs", "outputs": "outputs"}]}
+python -m tfft.pytorch.outputs
+{"folder": "model", "auto_class": "AutoModel", "batches": "inputs", "outputs": "outputs"}
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,6 @@ from tfft.pytorch.children import Job, answer
 
 
 def main(job: Job) -> Job:
-    return {"models": [run(each) for each in job["jobs"]]}
-
-
-def run(job: Mapping[str, str]) -> dict[str, Any]:
     """Writes `outputs`: each of the model's by `<batch>/<name>`, float32.
 
     Args:

@@ -1,6 +1,7 @@
 """Pickled tensors -> safetensors; see `tfft/unpickling.py`.
 
-python -m tfft.pytorch.unpickle < {"pickles": ["pytorch_model.bin"], "output": "model.safetensors"}
+python -m tfft.pytorch.unpickle
+{"pickles": ["pytorch_model.bin"], "output": "model.safetensors"}
 """
 
 from __future__ import annotations
