@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -422,21 +423,22 @@ class Evil:
         return os.mkdir, ("evil-was-here",)
 
 
+def as_torch_saves(thing: Any) -> bytes:
+    """PyTorch's old format: a magic number, a version, the machine, the thing, its storages."""
+    parts = (0x1950A86A20F9469CFC6C, 1001, {}, thing, [])
+    return b"".join(pickle.dumps(each, protocol=2) for each in parts)
+
+
 def test_a_pickle_that_asks_for_more_than_tensors_is_refused(
     forms: Path, tmp_path: Path, child: Child, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import pickle
-
     monkeypatch.chdir(tmp_path)
     shutil.copy(forms / "pickle" / "config.json", tmp_path)
     path = tmp_path / "pytorch_model.bin"
     for content, told in (
-        (
-            pickle.dumps({"classifier.weight": Evil()}, protocol=2),
-            r"refused: .*asks for posix.mkdir",
-        ),
-        (pickle.dumps([1], protocol=2), "holds a list, expected tensors"),
-        (pickle.dumps({"epoch": 3}, protocol=2), "epoch is a int, expected a tensor"),
+        (as_torch_saves({"classifier.weight": Evil()}), r"refused: .* for posix.mkdir"),
+        (as_torch_saves([1]), "holds a list, expected tensors"),
+        (as_torch_saves({"epoch": 3}), "epoch is a int, expected a tensor"),
         (b"garbage", "corrupt pickle"),
         ((forms / "pickle" / "pytorch_model.bin").read_bytes()[:-100], "corrupt pickle"),
     ):
