@@ -41,6 +41,7 @@ OTHERS: dict[str, Any] = {
     "data.shuffle_buffer": 3,
     "model.source": "org/name@revision",
     "model.reset_head": True,
+    "model.allow_pickle": True,
     "model.threshold": 0.25,
     "train.framework": "pytorch",
     "train.epochs": 1,

@@ -195,6 +195,18 @@ def test_only_pickled_weights_are_refused_unfetched(hub: Hub) -> None:
     assert not hub.asked("resolve.*bin")
 
 
+def test_pickled_weights_are_fetched_where_they_are_asked_for(hub: Hub) -> None:
+    shards = dict.fromkeys((f"pytorch_model-0000{n}-of-00002.bin" for n in (1, 2)), b"x")
+    index = json.dumps({"weight_map": dict(zip("ab", shards, strict=True))}).encode()
+    pickled = {"config.json": b"{}", "pytorch_model.bin.index.json": index, **shards}
+    hub.add_model("org/name", pickled)
+    folder = fetch_model("org/name", allow_pickle=True)
+    assert {each.name for each in folder.iterdir()} == set(pickled)
+    hub.add_model("org/safe", pickled | FILES)
+    names = {each.name for each in fetch_model("org/safe", allow_pickle=True).iterdir()}
+    assert names == set(FILES)
+
+
 def test_a_repository_without_a_config_is_no_checkpoint(hub: Hub) -> None:
     hub.add_model("org/name", {"README.md": b"#", "model.safetensors": WEIGHTS})
     assert "no config.json, only README.md, model.safetensors" in model_refusal("org/name")

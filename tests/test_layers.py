@@ -13,7 +13,7 @@ import tfft
 PACKAGE = Path(tfft.__file__).parent
 # From the bottom up; a module may import from the lines above its own, and from its own line.
 LAYERS = (
-    {"errors", "tasks"},
+    {"errors", "tasks", "heads"},
     {"config", "results", "metrics"},
     {"schedules"},
     {"progress", "backend", "pytorch.backend", "folders", "minilm"},
@@ -24,7 +24,9 @@ LAYERS = (
     {"doctor.machine"},
     {"doctor.environment"},
     {"doctor"},
+    {"tensors", "pytorch.children", "pytorch.unpickle", "pytorch.outputs"},
     {"transfers", "refusals", "hub"},
+    {"unpickling"},
     {"data.cells", "data.spill"},
     {"data.files", "data.columns", "data.labels", "data.sources", "data.plan", "data.tokens"},
     {"data.alignment", "data.label_sets", "data.scores", "data.targets", "data.class_weights"},
@@ -34,7 +36,7 @@ LAYERS = (
     {"ready", "planning"},
     {"data.padding"},
     {"data.split", "data.arrays", "data.buckets", "data.streams", "data.loaders", "data.flow"},
-    {"embeddings", "distribute", "precision", "depths"},
+    {"naming", "loading", "embeddings", "distribute", "precision", "depths"},
     {"optimizers"},
     {"modeling"},
     {"loop", "provenance"},
@@ -44,7 +46,7 @@ LAYERS = (
     {"pytorch.trainer"},
     {"steps"},
     {"weights", "training", "predictions"},
-    {"keras_fit", "served"},
+    {"conversion", "keras_fit", "served"},
     {"runs"},
     {"api"},
     {"cli"},

@@ -296,7 +296,7 @@ def test_overwrite_replaces_a_run_and_nothing_else(
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "thesis.txt").write_text("years of work")
-    with pytest.raises(tfft.ConfigError, match="isn't a run's folder"):
+    with pytest.raises(tfft.ConfigError, match="isn't a folder that tfft wrote"):
         tfft.fit(config=run / "run.toml", output=precious, overwrite=True)
     assert (precious / "thesis.txt").read_text() == "years of work"
 

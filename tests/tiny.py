@@ -14,6 +14,7 @@ import string
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 SIZES = {
     "hidden_size": 16,
@@ -38,6 +39,7 @@ CONFIGS = {
         "share_att_key": True,
     },
 }
+CLASSIFIER = "ForSequenceClassification"
 WORDS = [
     "good",
     "bad",
@@ -88,7 +90,13 @@ def python(code: str, *arguments: str, torch: bool = False, timeout_s: float = 3
 
 def make_checkpoints(folder: Path, *kinds: str) -> None:
     """A torch-saved body without a head, and a tokenizer, in `folder/KIND` for each kind."""
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import tiny; tiny.save(*sys.argv[2:])"
+    _in_pytorch("save", folder, *kinds)
+
+
+def _in_pytorch(function: str, folder: Path, *kinds: str) -> None:
+    """Calls a function of this module in a child."""
+    begin = "import sys; sys.path.insert(0, sys.argv[1]); import tiny"
+    code = f"{begin}; tiny.{function}(*sys.argv[2:])"
     python(code, str(Path(__file__).parent), str(folder), *kinds, torch=True)
 
 
@@ -105,6 +113,39 @@ def save(folder: str, *kinds: str) -> None:
         AutoModel.from_config(config).save_pretrained(path)
         (path / "vocab.txt").write_text("\n".join(VOCABULARY))
         BertTokenizerFast(str(path / "vocab.txt")).save_pretrained(path)
+
+
+def make_forms(folder: Path, *kinds: str) -> None:
+    """What PyTorch saves of models with heads, in `folder`; see `save_forms`."""
+    _in_pytorch("save_forms", folder, *kinds)
+
+
+def save_forms(folder: str, *kinds: str) -> None:
+    """A classifier of each kind; of BERT other heads too, and the classifier in every form.
+
+    `KIND`; `bert-HEAD`; `float16`, `bfloat16`, `float32` and `pickle`, each single and `-sharded`.
+    """
+    import torch
+    import transformers
+    from transformers import AutoConfig
+
+    def save_one(name: str, kind: str, auto_class: str, dtype: str = "float32", **how: Any) -> None:
+        torch.manual_seed(0)
+        config = AutoConfig.for_model(kind, vocab_size=len(VOCABULARY), **CONFIGS[kind])
+        config.initializer_range = 0.5
+        model = getattr(transformers, f"AutoModel{auto_class}").from_config(config)
+        path = Path(folder, name)
+        model.to(getattr(torch, dtype)).save_pretrained(path, **how)
+        (path / "vocab.txt").write_text("\n".join(VOCABULARY))
+
+    for kind in kinds:
+        save_one(kind, kind, CLASSIFIER)
+    for head in ("ForQuestionAnswering", "ForMaskedLM", ""):
+        save_one(f"bert-{head}", "bert", head)
+    for suffix, how in (("", {}), ("-sharded", {"max_shard_size": "5KB"})):
+        for dtype in ("float32", "float16", "bfloat16"):
+            save_one(f"{dtype}{suffix}", "bert", CLASSIFIER, dtype, **how)
+        save_one(f"pickle{suffix}", "bert", CLASSIFIER, safe_serialization=False, **how)
 
 
 def sentence(number: int) -> tuple[str, str]:

@@ -30,8 +30,9 @@ from tfft.config import (
 )
 from tfft.errors import ConfigError, listed, nearest
 from tfft.folders import cache_folder
+from tfft.heads import FRAMEWORKS, HEADS
 from tfft.progress import Progress
-from tfft.results import EvalResult, FitResult, PlanResult, PredictResult
+from tfft.results import ConvertResult, EvalResult, FitResult, PlanResult, PredictResult
 
 
 def fit(
@@ -129,6 +130,42 @@ def predict(
         config,
         output=Path(output),
         split=split,
+        overwrite=overwrite,
+        progress=progress,
+    )
+
+
+def convert(
+    source: str | os.PathLike[str],
+    *,
+    to: str,
+    output: str | os.PathLike[str],
+    head: str | None = None,
+    allow_pickle: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> ConvertResult:
+    """The same model for the other framework, compared before it is called done.
+
+    Args:
+        source: a run's folder, a checkpoint of either framework, or a hub id.
+        to: `pytorch` writes model.safetensors, `tensorflow` tf_model.h5.
+        head: the class to take it for, where the source's config doesn't say: `base`, `masked_lm`,
+            `question_answering` ...
+        allow_pickle: take the tensors of a pickle where there are no other weights.
+
+    Raises:
+        TfftError: one side lacks a tensor, or the two differ; nothing is left behind.
+    """
+    for name, value, known in (("to", to, FRAMEWORKS), ("head", head, HEADS)):
+        if value is not None and value not in known:
+            raise ConfigError(f"{name} must be one of {listed(known)}, not {value!r}")
+    return runs.convert(
+        os.fspath(source),
+        to=to,
+        output=Path(output),
+        head=head,
+        allow_pickle=allow_pickle,
         overwrite=overwrite,
         progress=progress,
     )
@@ -234,7 +271,7 @@ def build_model(
     from tfft.tasks import TASKS
 
     head = TASKS[task]
-    checkpoint = open_checkpoint(config.model.source, head)
+    checkpoint = open_checkpoint(config.model.source, head, allow_pickle=config.model.allow_pickle)
     keras.utils.set_random_seed(config.train.seed)
     n_labels = num_labels or (1 if task == "regression" else 2)
     loaded = modeling.load_model(

@@ -154,6 +154,11 @@ class ModelConfig:
         flag="model",
     )
     reset_head: bool = option(False, "Start from a fresh head, whatever the checkpoint has.")
+    allow_pickle: bool = option(
+        False,
+        "Take the tensors of a pickle (pytorch_model.bin), read by PyTorch's weights_only in a "
+        "process of its own; else pickles are refused.",
+    )
     threshold: float | None = option(
         None,
         "The probability from which multi_label gives a label. Default: in evaluate and predict "
@@ -512,7 +517,7 @@ _LEARNED = (
     *("task", "train_split", "validation_split", "limit_train"),
     *("streaming", "shuffle_buffer"),
 )
-_RUNNING = ("model.threshold", "train.batch_size", "train.strategy")
+_RUNNING = ("model.allow_pickle", "model.threshold", "train.batch_size", "train.strategy")
 
 
 # What a model takes along into Keras' own `fit`; the rest is done by our loop alone.
@@ -523,7 +528,7 @@ _COMPILED = (
 
 
 def build_options() -> dict[str, About]:
-    return choose_options(*(f"train.{name}" for name in _COMPILED))
+    return choose_options("model.allow_pickle", *(f"train.{name}" for name in _COMPILED))
 
 
 def evaluate_options() -> dict[str, About]:

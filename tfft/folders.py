@@ -21,6 +21,8 @@ from typing import IO
 
 from tfft.errors import ConfigError, TfftError, TrainingError, listed
 
+# What a folder has that a verb of ours wrote.
+MARKS = ("manifest.json", "conversion.json")
 # Room beside the weights for the tokenizer and the reports.
 SPARE_BYTES = 16 * 2**20
 
@@ -156,8 +158,11 @@ def _check_free(path: Path, *, overwrite: bool) -> None:
         return
     if not overwrite:
         raise ConfigError(f"{shown(path)} exists; choose another --output, or --overwrite it")
-    if not path.is_dir() or (any(path.iterdir()) and not (path / "manifest.json").exists()):
-        raise ConfigError(f"{shown(path)} isn't a run's folder; --overwrite replaces those alone")
+    ours = path.is_dir() and any((path / each).exists() for each in MARKS)
+    if not ours and not (path.is_dir() and not any(path.iterdir())):
+        raise ConfigError(
+            f"{shown(path)} isn't a folder that tfft wrote; --overwrite replaces those alone"
+        )
 
 
 def _make(partial: Path) -> bool:

@@ -11,7 +11,6 @@ taken for it. A hub that can't be reached, or fails, is no obstacle where the ca
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from tfft import progress
 from tfft.errors import DataError, ModelError, listed
 from tfft.refusals import Asked, find, host, name_a_config, refusal
+from tfft.tensors import read_index
 from tfft.transfers import GaveUpError, UnreachableError, patient
 
 if TYPE_CHECKING:
@@ -34,15 +34,20 @@ if TYPE_CHECKING:
 
 SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
 TF_WEIGHTS = ("tf_model.h5", "tf_model.h5.index.json")
-PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "pytorch_model.pt")
+PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+PICKLES = (*PICKLED, "model.pt", "pytorch_model.pt")
+UNPICKLE = f"--allow-pickle takes the tensors of a {PICKLED[0]} and runs none of its code"
 # What is fetched of a model beside its weights: never a pickle, never code.
 SMALL_FILES = ("*.json", "*.txt", "*.model", "*.tiktoken")
 README = "README.md"
 Prepare = Callable[[Any], Any]  # a builder of `datasets` -> splits by name
 
 
-def fetch_model(source: str, *, hint: str = "") -> Path:
+def fetch_model(source: str, *, hint: str = "", allow_pickle: bool = False) -> Path:
     """The folder in the cache with the files of `org/name@revision`.
+
+    Args:
+        allow_pickle: fetch pickled weights where there are no others.
 
     Raises:
         ModelError: it can't be had; says why.
@@ -51,12 +56,12 @@ def fetch_model(source: str, *, hint: str = "") -> Path:
     asked = Asked(source, repository, revision or None, "model", hint)
     try:
         if _is_offline():
-            return _cached_model(asked, None)
+            return _cached_model(asked, None, allow_pickle)
         try:
             with patient(source):
-                return _fetch_model(asked)
+                return _fetch_model(asked, allow_pickle)
         except (UnreachableError, GaveUpError) as error:
-            return _cached_model(asked, error)
+            return _cached_model(asked, error, allow_pickle)
     except ModelError:
         raise
     except Exception as error:
@@ -128,7 +133,7 @@ def _from_hub_or_cache(asked: Asked, config: str | None, prepare: Prepare) -> An
         raise DataError(refusal(asked, error, config=config)) from error
 
 
-def _fetch_model(asked: Asked) -> Path:
+def _fetch_model(asked: Asked, allow_pickle: bool) -> Path:
     from huggingface_hub import HfApi
 
     api = HfApi()
@@ -138,13 +143,13 @@ def _fetch_model(asked: Asked) -> Path:
         raise ModelError(
             asked.refused(f"not a checkpoint: no config.json, only {listed(names) or 'nothing'}")
         )
-    weights = _weight_files(names)
+    weights = _weight_files(names, allow_pickle)
     if not weights and (pickles := [each for each in PICKLES if each in names]):
         raise ModelError(
             asked.refused(
                 f"the weights are a pickle ({pickles[0]}), which can run any code when it is "
                 "read; its page may have a pull request with safetensors, "
-                f"{asked.repository}@refs/pr/NUMBER"
+                f"{asked.repository}@refs/pr/NUMBER; {UNPICKLE}"
             )
         )
     # By its name the first time: the cache then knows offline which commit the name stood for.
@@ -158,9 +163,9 @@ def _fetch_model(asked: Asked) -> Path:
     return Path(paths[0]).parent
 
 
-def _weight_files(names: Sequence[str]) -> list[str]:
+def _weight_files(names: Sequence[str], allow_pickle: bool) -> list[str]:
     """The files of one format, safetensors where there is a choice."""
-    for single, index in (SAFETENSORS, TF_WEIGHTS):
+    for single, index in (SAFETENSORS, TF_WEIGHTS, *([PICKLED] if allow_pickle else [])):
         if single in names:
             return [single]
         if index in names:
@@ -180,32 +185,37 @@ def _small_files(names: Sequence[str]) -> list[str]:
     ]
 
 
-def _cached_model(asked: Asked, failure: Exception | None) -> Path:
+def _cached_model(asked: Asked, failure: Exception | None, allow_pickle: bool) -> Path:
     folder = _cached_folder(asked)
-    if folder is None or not _is_whole(folder):
+    if folder is None or not _is_whole(folder, allow_pickle):
         raise ModelError(refusal(asked, failure))
     _tell_cached(asked, failure)
     return folder
 
 
-def weight_files(folder: Path) -> tuple[Path, ...]:
+def weight_files(folder: Path, *, allow_pickle: bool = False) -> tuple[Path, ...]:
     """The files that a model's weights are read from, the shards of an index among them.
 
-    Of safetensors where there is a choice. An index may name shards that aren't here.
+    Of safetensors where there is a choice; else TensorFlow's, else what Keras saved, where it is a
+    single file. An index may name shards that aren't here.
+
+    Raises:
+        ModelError: an index is broken.
     """
-    for name in (*SAFETENSORS, *TF_WEIGHTS):
+    for name in (*SAFETENSORS, *TF_WEIGHTS, *(PICKLED if allow_pickle else ())):
         path = folder / name
         if path.exists():
             if path.suffix == ".json":
-                shards = json.loads(path.read_text())["weight_map"].values()
+                shards = read_index(path).values()
                 return (path, *(folder / each for each in sorted(set(shards))))
             return (path,)
-    return ()
+    kept_by_keras = tuple(folder.glob("*.h5"))
+    return kept_by_keras if len(kept_by_keras) == 1 else ()
 
 
-def _is_whole(folder: Path) -> bool:
+def _is_whole(folder: Path, allow_pickle: bool) -> bool:
     """Whether a model's files are all here, and not only those that came before a break."""
-    weights = weight_files(folder)
+    weights = weight_files(folder, allow_pickle=allow_pickle)
     return bool(weights) and all(each.exists() for each in (folder / "config.json", *weights))
 
 

@@ -8,7 +8,6 @@ return job.finish(trained, more, padding_fraction=0.04) # metrics.json, history.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +20,7 @@ from tfft.metrics import Metrics, metrics_of
 from tfft.progress import Progress
 from tfft.provenance import manifest, resolve, run_toml
 from tfft.ready import Prepared
-from tfft.results import FitResult
+from tfft.results import FitResult, json_text
 
 if TYPE_CHECKING:
     from tfft.data.encode import Encoded
@@ -89,7 +88,7 @@ class Job:
         self.folder.write(
             {
                 "run.toml": run_toml(resolved, loss=loss, collate_fn=collate_fn),
-                "manifest.json": _json(about),
+                "manifest.json": json_text(about),
             }
         )
         self.folder.started = True
@@ -131,13 +130,9 @@ class Job:
         )
         self.folder.write(
             {
-                "metrics.json": _json(result.to_json()),
-                "history.json": _json([record.to_json() for record in trained.history]),
+                "metrics.json": json_text(result.to_json()),
+                "history.json": json_text([record.to_json() for record in trained.history]),
             }
         )
         self.folder.finish()
         return result
-
-
-def _json(document: Any) -> str:
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -19,6 +19,7 @@ from tfft.embeddings import token_ids
 from tfft.errors import ConfigError, listed
 from tfft.job import Job
 from tfft.modeling import ExampleLosses, LoadedModel
+from tfft.naming import by_pytorch_name
 from tfft.results import FitResult
 
 
@@ -40,7 +41,7 @@ def fit(job: Job, *, loss: Any = None, collate_fn: Any = None) -> FitResult:
     if config.train.freeze is not None:
         n_learning, n_frozen = depths.n_parameters(loaded.model)
         job.progress.note(f"freeze: {n_frozen:,} parameters are frozen, {n_learning:,} learn")
-    weights.check_names(set(weights.by_pytorch_name(loaded.model)), loaded)
+    weights.check_names(set(by_pytorch_name(loaded.model)), loaded)
     splits = _make_splits(job, loaded, collate_fn)
     job.begin(
         device=device_names(), n_replicas=devices.n_replicas, loss=loss, collate_fn=collate_fn

@@ -9,17 +9,18 @@ What the checkpoint lacks (a fresh head) is made from Keras' seeded generators: 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from tfft import depths, optimizers
-from tfft.backend import keras, tf, transformers
+from tfft.backend import keras, tf
 from tfft.config import TrainConfig
 from tfft.embeddings import moving_rows
 from tfft.errors import ModelError, TrainingError, first_line, listed
+from tfft.loading import Filled, load
+from tfft.naming import pytorch_name
 from tfft.pretrained import Checkpoint
 from tfft.schedules import warmup_steps
 from tfft.tasks import Task
@@ -39,13 +40,12 @@ class LoadedModel:
     """A built model, and what loading it told.
 
     Attributes:
-        source_tensors: the checkpoint's tensors that went into it, by PyTorch's names; None where
-            it came in TensorFlow's own format.
+        source_tensors: the checkpoint's tensors that went into it, by PyTorch's names.
         fresh: the tensors that it lacked, by PyTorch's names.
     """
 
     model: Any
-    source_tensors: frozenset[str] | None
+    source_tensors: frozenset[str]
     fresh: tuple[str, ...]
 
 
@@ -62,53 +62,48 @@ def load_model(
     Raises:
         ModelError: the head has another number of labels, or the weights can't be read.
     """
-    auto_class = getattr(transformers, task.auto_class)
     config = type(checkpoint.config).from_dict(checkpoint.config.to_dict())
     config.id2label = dict(enumerate(label_names))
     config.problem_type = task.problem_type
     config.label2id = {name: number for number, name in enumerate(label_names)}
     if config.pad_token_id is None:
         config.pad_token_id = pad_token_id
-    try:
-        model, info = auto_class.from_pretrained(
-            str(checkpoint.folder),
-            config=config,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-            trust_remote_code=False,
-        )
-    except Exception as error:
-        raise ModelError(f"{checkpoint.name}: can't be loaded: {first_line(error)}") from error
-    mismatched = [name for name, *_ in info["mismatched_keys"]]
-    if mismatched and not reset_head:
+    model, filled = open_model(checkpoint, task.auto_class, config)
+    if filled.mismatched and not reset_head:
         raise ModelError(
             f"{checkpoint.name}: the head has another number of labels than {len(label_names)} "
-            f"({mismatched[0]} differs in shape); --reset-head starts from a fresh one"
+            f"({filled.mismatched[0]} differs in shape); --reset-head starts from a fresh one"
         )
-    if missing := _missing_in_body(model, info["missing_keys"]):
+    if missing := _missing_in_body(model, filled.missing):
         raise ModelError(
             f"{checkpoint.name}: {len(missing)} weights of a {config.model_type} are missing: "
             f"{listed(missing, most=3)}"
         )
-    _mend_padding_positions(model)
-    fresh = (*info["missing_keys"], *mismatched)
+    fresh = (*filled.missing, *filled.mismatched)
     _draw_head(model, None if reset_head else fresh)
-    tensors = checkpoint.tensor_names()
-    used = None if tensors is None else frozenset(tensors - _left_out(model, tensors, info))
-    return LoadedModel(model, used, fresh)
+    return LoadedModel(model, filled.used, fresh)
 
 
-def _left_out(model: Any, tensors: set[str], info: Mapping[str, Any]) -> set[str]:
-    """The checkpoint's tensors that the model has no place for, those it keeps quiet about too."""
-    quiet = model._keys_to_ignore_on_load_unexpected or ()
-    ignored = {name for name in tensors if any(re.search(each, name) for each in quiet)}
-    return ignored | set(info["unexpected_keys"])
+def open_model(checkpoint: Checkpoint, auto_class: str, config: Any) -> tuple[Any, Filled]:
+    """The checkpoint in transformers' class, as it is.
+
+    Raises:
+        ModelError: its weights can't be read, or don't go with `config`.
+    """
+    try:
+        model, filled = load(auto_class, config, checkpoint.weight_files)
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(f"{checkpoint.name}: can't be loaded: {first_line(error)}") from error
+    _mend_padding_positions(model)
+    return model, filled
 
 
 def _missing_in_body(model: Any, missing: Sequence[str]) -> list[str]:
     """Of the tensors that the checkpoint lacks, those that a fresh head doesn't explain."""
     prefix = model.base_model_prefix
-    body = {_pytorch_name(each) for each in getattr(model, prefix).weights}
+    body = {pytorch_name(each) for each in getattr(model, prefix).weights}
     # A pooler is of the body, but trained with a head.
     named = {name.removeprefix(f"{prefix}.") for name in body if "pooler" not in name}
     return [name for name in missing if name.removeprefix(f"{prefix}.") in named]
@@ -133,18 +128,11 @@ def _draw_head(model: Any, fresh: Sequence[str] | None) -> None:
     for layer in model._flatten_layers():
         if id(layer) in in_body or not isinstance(layer, keras.layers.Dense):
             continue
-        if fresh is not None and _pytorch_name(layer.kernel) not in fresh:
+        if fresh is not None and pytorch_name(layer.kernel) not in fresh:
             continue
         layer.kernel.assign(tf.random.normal(layer.kernel.shape, stddev=spread))
         if layer.bias is not None:
             layer.bias.assign(tf.zeros_like(layer.bias))
-
-
-def _pytorch_name(weight: Any) -> str:
-    from transformers.modeling_tf_pytorch_utils import convert_tf_weight_name_to_pt_weight_name
-
-    name, _ = convert_tf_weight_name_to_pt_weight_name(weight.name, tf_weight_shape=weight.shape)
-    return str(name)
 
 
 def compile_model(

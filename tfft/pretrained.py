@@ -14,9 +14,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import struct
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,13 @@ from tfft import backend
 from tfft.backend import transformers
 from tfft.data.sources import nearest_path
 from tfft.errors import ModelError, first_line, listed
-from tfft.hub import PICKLES, SAFETENSORS, TF_WEIGHTS, fetch_model, weight_files
+from tfft.folders import cache_folder
+from tfft.heads import HEADS, Head
+from tfft.hub import PICKLES, SAFETENSORS, TF_WEIGHTS, UNPICKLE, fetch_model, weight_files
 from tfft.minilm import minilm_folder
 from tfft.tasks import Task
+from tfft.tensors import has_names, open_tensors, read_header
+from tfft.unpickling import unpickle
 
 # Texts are cut here where neither the model nor the user says otherwise: attention is quadratic.
 LONGEST_BY_DEFAULT = 512
@@ -40,22 +44,29 @@ class Checkpoint:
     Attributes:
         name: what the user gave, for messages.
         config: transformers' own, whose class says which architecture it is.
+        unpickled: where the tensors of its pickle lie as safetensors; None where it is none.
     """
 
     name: str
     folder: Path
     config: Any
+    unpickled: Path | None = None
+
+    @property
+    def weights_folder(self) -> Path:
+        """Where its weights and its config lie, safe to be read."""
+        return self.unpickled or self.folder
 
     @cached_property
     def weight_files(self) -> tuple[Path, ...]:
         """The files that the weights are read from, the shards of an index among them."""
-        return weight_files(self.folder)
+        return weight_files(self.weights_folder)
 
     @cached_property
     def sha256(self) -> str:
-        """Of the weight files, in their order."""
+        """Of the weight files, in their order; of a pickle, its own."""
         digest = hashlib.sha256()
-        for path in self.weight_files:
+        for path in weight_files(self.folder, allow_pickle=self.unpickled is not None):
             with path.open("rb") as file:
                 while block := file.read(1 << 20):
                     digest.update(block)
@@ -87,6 +98,9 @@ class Checkpoint:
 
     @property
     def n_bytes(self) -> int:
+        """What the weights take as float32; of TensorFlow's own format, as they are."""
+        if self.n_parameters is not None:
+            return 4 * self.n_parameters
         return sum(path.stat().st_size for path in self.weight_files)
 
     @cached_property
@@ -96,7 +110,7 @@ class Checkpoint:
             each["shape"]
             for path in self.weight_files
             if path.suffix == ".safetensors"
-            for name, each in _read_header(path).items()
+            for name, each in read_header(path).items()
             if name != "__metadata__"
         ]
         return sum(math.prod(shape) for shape in shapes) if shapes else None
@@ -120,7 +134,7 @@ class Checkpoint:
         names: set[str] = set()
         for path in self.weight_files:
             if path.suffix == ".safetensors":
-                header = _read_header(path)
+                header = read_header(path)
                 if header.pop("__metadata__", {}).get("format") == "tf":
                     return None
                 names |= header.keys()
@@ -132,18 +146,63 @@ _POSITIONS_AFTER_PADDING = frozenset(
 )
 
 
-def open_checkpoint(source: str, task: Task) -> Checkpoint:
+def open_checkpoint(source: str, task: Task | None, *, allow_pickle: bool = False) -> Checkpoint:
     """Finds a checkpoint and checks that `task` can be fine-tuned from it.
+
+    Args:
+        task: None asks for no head, nor whether TensorFlow has the architecture.
+        allow_pickle: take the tensors of a pickle where there are no other weights.
 
     Raises:
         ModelError: nothing of that name; no weights, or only a pickle's; a broken file; an
             architecture without such a head.
     """
-    folder = _find_folder(source)
+    folder = _find_folder(source, allow_pickle=allow_pickle)
     checkpoint = Checkpoint(source, folder, _load_config(source, folder))
-    _check_architecture(checkpoint, task)
+    if task is not None:
+        check_architecture(checkpoint, task)
+    if allow_pickle and not checkpoint.weight_files:
+        checkpoint = replace(checkpoint, unpickled=unpickle(folder, cache=cache_folder()))
     _check_weights(checkpoint)
     return checkpoint
+
+
+def head_of(checkpoint: Checkpoint, asked: str | None) -> Head:
+    """The head that the checkpoint's config names, or that was asked for.
+
+    Raises:
+        ModelError: TensorFlow has no such class; names the nearest architecture that has one.
+    """
+    if asked is not None:
+        head = HEADS[asked]
+        check_architecture(checkpoint, head)
+        return head
+    kind, named = checkpoint.config.model_type, checkpoint.config.architectures or []
+    check_architecture(checkpoint, HEADS["base"])
+    for head in HEADS.values():
+        if f"TF{_plain(named)}" == _table(head).get(kind):
+            return head
+    if not named:
+        raise ModelError(
+            f"{checkpoint.name}: its config.json names no architectures, so say which head it has: "
+            f"--head {'|'.join(HEADS)}"
+        )
+    raise ModelError(
+        f"{checkpoint.name}: TensorFlow has no {_plain(named)}; it has "
+        f"{listed(_table(head)[kind] for head in HEADS.values() if kind in _table(head))}; "
+        "--head chooses one of them"
+    )
+
+
+def _plain(architectures: list[str]) -> str:
+    return architectures[0].removeprefix("TF") if architectures else ""
+
+
+def _table(head: Head) -> Mapping[str, str]:
+    from transformers.models.auto import modeling_tf_auto
+
+    table: Mapping[str, str] = getattr(modeling_tf_auto, head.architectures)
+    return table
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> Any:
@@ -192,7 +251,7 @@ def longest_tokens(checkpoint: Checkpoint, tokenizer: Any, asked: int | None) ->
     return min(*limits, most) if most is not None else min(limits)
 
 
-def _find_folder(source: str) -> Path:
+def _find_folder(source: str, *, allow_pickle: bool) -> Path:
     path = Path(source).expanduser()
     if source == "builtin/minilm":
         return minilm_folder()
@@ -207,7 +266,7 @@ def _find_folder(source: str) -> Path:
     hint = nearest_path(path)
     if source.startswith(("/", "./", "../", "~")) or source.partition("@")[0].count("/") > 1:
         raise ModelError(f"{source}: no such folder{hint}")
-    return fetch_model(source, hint=hint)
+    return fetch_model(source, hint=hint, allow_pickle=allow_pickle)
 
 
 def _load_config(source: str, folder: Path) -> Any:
@@ -233,11 +292,16 @@ def _load_config(source: str, folder: Path) -> Any:
         raise ModelError(f"{source}: config.json can't be read: {first_line(error)}") from error
 
 
-def _check_architecture(checkpoint: Checkpoint, task: Task) -> None:
+def check_architecture(checkpoint: Checkpoint, head: Task | Head) -> None:
+    """Refuses an architecture that has no such head in this process' framework.
+
+    Raises:
+        ModelError: says which is nearest among those that have one.
+    """
     is_pytorch = backend.chosen() == "pytorch"
-    table, auto_class = task.architectures, task.auto_class
+    table, auto_class = head.architectures, head.auto_class
     if is_pytorch:
-        table, auto_class = table.removeprefix("TF_"), task.pytorch_class
+        table, auto_class = table.removeprefix("TF_"), head.pytorch_class
     try:
         if is_pytorch:
             from transformers.models.auto import modeling_auto as classes
@@ -252,9 +316,16 @@ def _check_architecture(checkpoint: Checkpoint, task: Task) -> None:
     kind = checkpoint.config.model_type
     if kind not in known:
         raise ModelError(
-            f"{checkpoint.name}: '{kind}' has no {auto_class}; architectures that have one: "
-            f"{listed(sorted(known), most=60)}"
+            f"{checkpoint.name}: '{kind}' has no {auto_class}{_nearest_architecture(kind, known)}; "
+            f"architectures that have one: {listed(sorted(known), most=60)}"
         )
+
+
+def _nearest_architecture(kind: str, known: Iterable[str]) -> str:
+    """A relative by its name: modernbert is a bert, xlm-roberta-xl an xlm-roberta."""
+    inside = sorted((each for each in known if each in kind), key=len)
+    close = inside[-1:] or get_close_matches(kind, known, n=1, cutoff=0.5)
+    return f"; the nearest that has one is {close[0]}" if close else ""
 
 
 def _check_weights(checkpoint: Checkpoint) -> None:
@@ -263,37 +334,13 @@ def _check_weights(checkpoint: Checkpoint) -> None:
         if pickles:
             raise ModelError(
                 f"{checkpoint.name}: the weights are a pickle ({pickles[0]}), which can run any "
-                "code when it is read; save them with save_pretrained(safe_serialization=True)"
+                "code when it is read; save them with save_pretrained(safe_serialization=True), "
+                f"or {UNPICKLE}"
             )
+        several = sorted(each.name for each in checkpoint.folder.glob("*.h5"))
         raise ModelError(
-            f"{checkpoint.name}: no weights; expected {SAFETENSORS[0]} or {TF_WEIGHTS[0]} in "
-            f"{checkpoint.folder}"
+            f"{checkpoint.name}: no weights; expected {SAFETENSORS[0]}, {TF_WEIGHTS[0]} or a "
+            f"single .h5 in {checkpoint.folder}" + (f", not {listed(several)}" if several else "")
         )
-    for path in checkpoint.weight_files:
-        if not path.exists():
-            raise ModelError(f"{checkpoint.name}: {path.name} is missing")
-        if path.suffix == ".safetensors":
-            _read_header(path)
-
-
-def _read_header(path: Path) -> dict[str, Any]:
-    """A safetensors file's table of contents: 8 bytes of its length, then JSON, then the tensors.
-
-    Raises:
-        ModelError: the file is cut short, or isn't one.
-    """
-    size = path.stat().st_size
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > size:
-                raise ValueError("its header is longer than the file")
-            header: dict[str, Any] = json.loads(file.read(length))
-        ends = [each["data_offsets"][1] for name, each in header.items() if name != "__metadata__"]
-        if 8 + length + max(ends, default=0) != size:
-            raise ValueError(f"{size} bytes, its header says {8 + length + max(ends, default=0)}")
-    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
-        raise ModelError(
-            f"{path}: a corrupt safetensors file ({first_line(error)}); fetch it again"
-        ) from None
-    return header
+    if checkpoint.weight_files[0].suffix != ".h5" or has_names(checkpoint.weight_files[0]):
+        open_tensors(checkpoint.weight_files)

@@ -9,6 +9,7 @@ what nobody asked for and that can change a figure all the same: versions, devic
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -27,6 +28,7 @@ _SHARED_PACKAGES = (
 RECORDED_PACKAGES = {
     "tensorflow": ("tensorflow", "tf-keras", *_SHARED_PACKAGES),
     "pytorch": ("torch", *_SHARED_PACKAGES),
+    "convert": ("tensorflow", "tf-keras", "torch", *_SHARED_PACKAGES),
     "trainer": ("torch", "accelerate", *_SHARED_PACKAGES),
 }
 
@@ -85,7 +87,7 @@ def manifest(
     """
     return {
         "framework": config.train.framework,
-        "packages": {name: _version(name) for name in RECORDED_PACKAGES[config.train.framework]},
+        "packages": versions(RECORDED_PACKAGES[config.train.framework]),
         "python": platform.python_version(),
         "device": device,
         "n_replicas": n_replicas,
@@ -97,6 +99,11 @@ def manifest(
         "label_names": list(examples.label_names),
         "checkpoint": {"name": checkpoint.name, "sha256": checkpoint.sha256},
     }
+
+
+def versions(packages: Iterable[str]) -> dict[str, str | None]:
+    """None of what isn't installed."""
+    return {name: _version(name) for name in packages}
 
 
 def _version(package: str) -> str | None:

@@ -69,7 +69,9 @@ def prepare(config: RunConfig, progress: Progress) -> Prepared:
     progress.stage("reading the checkpoint")
     from tfft.pretrained import load_tokenizer, longest_tokens, open_checkpoint
 
-    checkpoint = open_checkpoint(config.model.source, TASKS[examples.task])
+    checkpoint = open_checkpoint(
+        config.model.source, TASKS[examples.task], allow_pickle=config.model.allow_pickle
+    )
     tokenizer = load_tokenizer(checkpoint)
     max_length = longest_tokens(checkpoint, tokenizer, config.data.max_length)
     if not config.model.reset_head:

@@ -200,3 +200,39 @@ class PlanResult:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class ConvertResult:
+    """A converted checkpoint, and what was compared before it was called done.
+
+    Attributes:
+        to: `pytorch` or `tensorflow`.
+        left_out: the source's tensors that this class has no place for in either framework.
+        n_sequences: texts of random tokens that both frameworks were given.
+        largest_output, largest_difference: of what they said to them; None where torch isn't
+            installed: then names, shapes and what TensorFlow reads again were compared alone.
+        tolerance: of the difference, as a part of the largest output where that is above 1.
+        sha256: of the `source`, and of each written file.
+    """
+
+    source: str
+    to: str
+    architecture: str
+    n_tensors: int
+    n_parameters: int
+    left_out: tuple[str, ...]
+    n_sequences: int
+    largest_output: float | None
+    largest_difference: float | None
+    tolerance: float
+    sha256: Mapping[str, str]
+    output: Path = field(default_factory=Path)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "output": str(self.output)}
+
+
+def json_text(document: Any) -> str:
+    """As it stands in a run's folder: strict JSON, indented."""
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -3,6 +3,7 @@
     result = fit(config, output=Path("runs/cola-1"))
     evaluate("runs/cola-1", config, split="validation")
     predict("runs/cola-1", config, output=Path("predictions.csv"))
+    convert("runs/cola-1", to="tensorflow", output=Path("cola-tf"))
 
 Everything is wired here and computed elsewhere.
 """
@@ -10,6 +11,7 @@ Everything is wired here and computed elsewhere.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,7 @@ from tfft.config import DataConfig, RunConfig
 from tfft.errors import ConfigError
 from tfft.progress import Progress, shown_by
 from tfft.ready import Prepared, prepare, tokenise
-from tfft.results import EvalResult, FitResult, PlanResult, PredictResult
+from tfft.results import ConvertResult, EvalResult, FitResult, PlanResult, PredictResult, json_text
 from tfft.schedules import warmup_steps
 
 if TYPE_CHECKING:
@@ -234,6 +236,51 @@ def predict(
     predictions.write(table, output)
     counts = {} if task == "regression" else predictions.counts(table["prediction"], names)
     return PredictResult(config.data.source, model, part.rows.name, output, len(logits), counts)
+
+
+def convert(
+    source: str,
+    *,
+    to: str,
+    output: Path,
+    head: str | None = None,
+    allow_pickle: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> ConvertResult:
+    """A folder with the same model for the other framework, compared before it is called done.
+
+    Args:
+        to: `pytorch` or `tensorflow`.
+        head: of `heads.HEADS`; None takes the one that the source's config names.
+
+    Raises:
+        TfftError: one side lacks a tensor, or the two differ; nothing is left behind.
+    """
+    progress = progress or Progress()
+    if Path(source).expanduser().resolve().is_relative_to(output.resolve()):
+        raise ConfigError(f"{output} holds the source itself; choose another --output")
+    with (
+        shown_by(progress),
+        folders.RunFolder.claim(output, overwrite=overwrite) as folder,
+    ):
+        progress.stage("reading the checkpoint")
+        from tfft.pretrained import head_of, open_checkpoint
+
+        checkpoint = open_checkpoint(source, None, allow_pickle=allow_pickle)
+        chosen = head_of(checkpoint, head)
+        folder.need(2 * checkpoint.n_bytes)
+        from tfft import conversion
+        from tfft.provenance import RECORDED_PACKAGES, versions
+
+        result = conversion.convert(
+            checkpoint, chosen, to=to, folder=folder.partial, progress=progress
+        )
+        result = replace(result, output=folder.path)
+        packages = versions(RECORDED_PACKAGES["convert"])
+        folder.write({"conversion.json": json_text({**result.to_json(), "packages": packages})})
+        folder.finish()
+    return result
 
 
 def _open_devices(config: RunConfig) -> Devices:

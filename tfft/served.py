@@ -72,7 +72,11 @@ def open_saved(model: str, config: RunConfig, progress: Progress) -> Saved:
     from tfft.pretrained import load_tokenizer, longest_tokens, open_checkpoint
 
     run = _run_config(model)
-    checkpoint = open_checkpoint(model, TASKS["single_label"])  # their heads are all of one kind
+    checkpoint = open_checkpoint(
+        model,
+        TASKS["single_label"],  # their heads are all of one kind
+        allow_pickle=config.model.allow_pickle,
+    )
     task = _task_of(checkpoint)
     if not checkpoint.has_head(task):
         raise _no_head(model, listed(checkpoint.config.architectures))

@@ -18,6 +18,7 @@ from safetensors.numpy import save_file
 from tfft.errors import ModelError, listed
 from tfft.folders import os_errors
 from tfft.modeling import LoadedModel
+from tfft.naming import by_pytorch_name
 
 
 def to_pytorch(model: Any) -> dict[str, np.ndarray]:
@@ -37,30 +38,6 @@ def to_pytorch(model: Any) -> dict[str, np.ndarray]:
     return tensors
 
 
-def by_pytorch_name(model: Any) -> dict[str, tuple[Any, Any]]:
-    """PyTorch's name -> the weight, and how its layout differs; no weight is copied.
-
-    Raises:
-        ModelError: two weights get one name: the architecture's names don't map.
-    """
-    from transformers.modeling_tf_pytorch_utils import convert_tf_weight_name_to_pt_weight_name
-
-    rename = getattr(model, "tf_to_pt_weight_rename", lambda name: (name,))
-    named: dict[str, tuple[Any, Any]] = {}
-    for weight in model.weights:
-        name, transpose = convert_tf_weight_name_to_pt_weight_name(
-            weight.name, tf_weight_shape=weight.shape
-        )
-        name = rename(name)[0]
-        if name in named:
-            raise ModelError(
-                f"{model.config.model_type}: two weights would be saved as {name}; this "
-                "architecture's names don't map to PyTorch's"
-            )
-        named[name] = (weight, transpose)
-    return named
-
-
 def check_names(saved: set[str], loaded: LoadedModel) -> None:
     """Compares what would be saved with what the checkpoint held.
 
@@ -70,13 +47,11 @@ def check_names(saved: set[str], loaded: LoadedModel) -> None:
     Raises:
         ModelError: the names of this architecture don't map; names the first of them.
     """
-    if loaded.source_tensors is None:
-        return
     prefix = loaded.model.base_model_prefix + "."
     came_out = {name.removeprefix(prefix) for name in saved}
-    went_in = {_modern(name).removeprefix(prefix) for name in loaded.source_tensors}
+    went_in = {name.removeprefix(prefix) for name in loaded.source_tensors}
     made = {name.removeprefix(prefix) for name in loaded.fresh}
-    lost = sorted(went_in - came_out - _NOT_WEIGHTS)
+    lost = sorted(went_in - came_out - NOT_WEIGHTS)
     strange = sorted(came_out - went_in - made)
     if lost or strange:
         told = f"lost: {listed(lost, most=3)}" if lost else f"new: {listed(strange, most=3)}"
@@ -87,14 +62,7 @@ def check_names(saved: set[str], loaded: LoadedModel) -> None:
 
 
 # Counters and index buffers that old PyTorch checkpoints carry: no parameters.
-_NOT_WEIGHTS = frozenset({"embeddings.position_ids", "embeddings.token_type_ids"})
-
-
-def _modern(name: str) -> str:
-    """BERT's first checkpoints call LayerNorm's weight and bias gamma and beta."""
-    return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace(
-        "LayerNorm.beta", "LayerNorm.bias"
-    )
+NOT_WEIGHTS = frozenset({"embeddings.position_ids", "embeddings.token_type_ids"})
 
 
 def save_checkpoint(loaded: LoadedModel, tokenizer: Any, folder: Path) -> None:
@@ -104,12 +72,21 @@ def save_checkpoint(loaded: LoadedModel, tokenizer: Any, folder: Path) -> None:
         ModelError: the architecture's names don't map.
         OSError: the folder can't be written.
     """
+    save_model(loaded, folder)
+    with os_errors(folder):
+        tokenizer.save_pretrained(folder)
+
+
+def save_model(loaded: LoadedModel, folder: Path) -> None:
+    """The same without a tokenizer."""
     tensors = to_pytorch(loaded.model)
     check_names(set(tensors), loaded)
-    loaded.model.config.architectures = [type(loaded.model).__name__.removeprefix("TF")]
+    config = loaded.model.config
+    config.architectures = [type(loaded.model).__name__.removeprefix("TF")]
+    # transformers 5 loads a model in the floats that its config names, whatever the file has.
+    config.torch_dtype = "float32"
     path = folder / "model.safetensors"
     with os_errors(path):
         folder.mkdir(parents=True, exist_ok=True)
-        loaded.model.config.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        config.save_pretrained(folder)
         save_file(tensors, str(path), metadata={"format": "pt"})

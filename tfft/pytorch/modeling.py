@@ -65,7 +65,7 @@ def load_model(
         config.pad_token_id = pad_token_id
     try:
         model, info = auto_class.from_pretrained(
-            str(checkpoint.folder),
+            str(checkpoint.weights_folder),
             config=config,
             torch_dtype=torch.float32,
             use_safetensors=True,
