@@ -13,7 +13,7 @@ import fcntl
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,6 +135,35 @@ class RunFolder:
         if not self.saved:
             return ""
         return f"; saved so far: {listed(shown(each) for each in self.saved.values())}"
+
+
+def check_file(path: Path, *, endings: Sequence[str], overwrite: bool) -> None:
+    """Refuses a file that can't be written, or that would be lost.
+
+    Raises:
+        ConfigError: another ending; the file exists; its folder doesn't.
+    """
+    if path.suffix.lower() not in endings:
+        raise ConfigError(f"{path}: expected an ending of {listed(endings)}", options=["output"])
+    if path.exists() and not overwrite:
+        raise ConfigError(f"{path} exists; choose another --output, or --overwrite it")
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(f"{path}: no folder {path.absolute().parent}; make it first")
+
+
+def write_file(path: Path, text: str) -> None:
+    """Writes beside `path` first, so that a full disk leaves no half of it.
+
+    Raises:
+        TfftError: it can't be written.
+    """
+    unfinished = path.with_name(f".{path.name}.partial")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise TfftError(f"{path}: can't be written: {_why(error)}") from error
 
 
 def default_output(data: str, *, root: Path = Path("runs")) -> Path:

@@ -11,16 +11,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfft import folders
-from tfft.config import DataConfig, RunConfig
+from tfft.config import DataConfig, ParityConfig, RunConfig
 from tfft.errors import ConfigError, listed
 from tfft.progress import Progress, shown_by
+from tfft.pytorch.backend import check_installed
 from tfft.ready import Prepared, prepare, tokenise
-from tfft.results import EvalResult, FitResult, PlanResult, PredictResult
+from tfft.results import EvalResult, FitResult, ParityResult, PlanResult, PredictResult
 from tfft.schedules import warmup_steps
+
+# Where a comparison goes where nobody says otherwise.
+PARITY_FILE = Path("parity.json")
 
 if TYPE_CHECKING:
     from tfft.data.encode import Encoded
@@ -348,6 +353,39 @@ def predict(
     predictions.write(table, output)
     counts = {} if task == "regression" else predictions.counts(table["prediction"], names)
     return PredictResult(config.data.source, model, part.rows.name, output, len(logits), counts)
+
+
+def parity(
+    config: RunConfig,
+    asked: ParityConfig,
+    *,
+    output: Path = PARITY_FILE,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> ParityResult:
+    """Takes the same steps in TensorFlow and in PyTorch, and writes how far they are apart.
+
+    Args:
+        output: parity.json, by any name; the page lies beside it.
+
+    Returns:
+        The result, which may say that they differ: nothing is raised for that.
+    """
+    _check_data_named(config)
+    page = output.with_suffix(".html")
+    for path, ending in ((output, ".json"), (page, ".html")):
+        folders.check_file(path, endings=(ending,), overwrite=overwrite)
+    check_installed()
+    progress = progress or Progress()
+    with shown_by(progress):
+        from tfft.certificate.certify import certify
+
+        result = replace(certify(config, asked, progress=progress), output=output)
+    from tfft.reports.parity import parity_page
+
+    folders.write_file(output, _json(result.to_json()))
+    folders.write_file(page, parity_page(result))
+    return result
 
 
 def _open_devices(config: RunConfig) -> Devices:

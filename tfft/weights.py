@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,13 @@ from tfft.errors import ModelError, listed
 from tfft.modeling import LoadedModel
 
 
-def to_pytorch(model: Any) -> dict[str, np.ndarray]:
+def to_pytorch(
+    model: Any, value_of: Callable[[Any], np.ndarray] = lambda weight: weight.numpy()
+) -> dict[str, np.ndarray]:
     """Every weight by PyTorch's name and in its layout.
+
+    Args:
+        value_of: what stands for a weight, in its shape: by default its value.
 
     Raises:
         ModelError: two weights get one name: the architecture's names don't map.
@@ -33,7 +38,7 @@ def to_pytorch(model: Any) -> dict[str, np.ndarray]:
 
     tensors: dict[str, np.ndarray] = {}
     for name, (weight, transpose) in by_pytorch_name(model).items():
-        array = apply_transpose(transpose, weight.numpy(), match_shape=None, pt_to_tf=False)
+        array = apply_transpose(transpose, value_of(weight), match_shape=None, pt_to_tf=False)
         if name.endswith(".bias"):  # GPT-2's are [1, n] in TensorFlow
             array = array.reshape(-1)
         tensors[name] = np.ascontiguousarray(array)
