@@ -157,9 +157,7 @@ def parity(
         TfftError: there is nothing to compare; that the frameworks differ is no error.
     """
     config, asked = merge_parity({"data": data, **options})
-    return runs.parity(
-        config, asked, output=Path(output), overwrite=overwrite, progress=progress
-    )
+    return runs.parity(config, asked, output=Path(output), overwrite=overwrite, progress=progress)
 
 
 def load_data(

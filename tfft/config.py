@@ -359,9 +359,7 @@ class ParityConfig:
     tolerance_loss: float = option(
         tolerances.LOSS, "Of the loss of each of the first steps.", above=0.0
     )
-    tolerance_metric: float = option(
-        tolerances.METRIC, "Of each metric on validation.", above=0.0
-    )
+    tolerance_metric: float = option(tolerances.METRIC, "Of each metric on validation.", above=0.0)
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> ParityConfig:
@@ -372,7 +370,6 @@ class ParityConfig:
         """
         abouts = options_of("parity")
         return cls(**{name: _fitted(abouts[name], value) for name, value in options.items()})
-
 
     @property
     def tolerances(self) -> dict[str, float]:

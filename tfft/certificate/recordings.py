@@ -199,4 +199,3 @@ class _File(Mapping[str, np.ndarray]):
 def _opened(path: Path) -> Iterator[Tensors]:
     with safe_open(str(path), framework="numpy") as file:
         yield _File(file)
-

@@ -40,8 +40,8 @@ def lines(
         axes = figure.add_subplot()
         for number, (name, values) in enumerate(series.items()):
             shown = [value if value > 0.0 or not log else float("nan") for value in values]
-            style = {"color": COLOURS[number % 3], "linestyle": DASHES[number % 3]}
-            axes.plot(range(1, len(shown) + 1), shown, label=name, **style)
+            [line] = axes.plot(range(1, len(shown) + 1), shown, label=name)
+            line.set(color=COLOURS[number % 3], linestyle=DASHES[number % 3])
         if limit is not None:
             axes.axhline(limit, color="#777777", linewidth=0.8, label="tolerance")
         axes.set(xlabel=x, ylabel=y, yscale="log" if log else "linear")
@@ -51,4 +51,6 @@ def lines(
         written = io.StringIO()
         figure.savefig(written, format="svg", metadata={"Date": None})
     svg = written.getvalue()
-    return re.sub(r'(<svg )[^>]*?(viewBox="[^"]*")[^>]*>', r"\1\2 role='img'>", svg[svg.index("<svg") :])
+    return re.sub(
+        r'(<svg )[^>]*?(viewBox="[^"]*")[^>]*>', r"\1\2 role='img'>", svg[svg.index("<svg") :]
+    )
