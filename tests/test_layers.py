@@ -17,7 +17,7 @@ LAYERS = (
     {"config", "results", "metrics"},
     {"reports.charts", "reports.parity"},
     {"schedules"},
-    {"progress", "backend", "folders", "minilm"},
+    {"progress", "backend", "pytorch.backend", "folders", "minilm"},
     {"doctor.findings"},
     {"doctor.packages"},
     {"doctor.probe"},
@@ -34,13 +34,16 @@ LAYERS = (
     {"data.encode"},
     {"pretrained"},
     {"ready", "planning"},
+    {"data.padding"},
     {"data.split", "data.arrays", "data.buckets", "data.streams", "data.loaders", "data.flow"},
     {"optimizers", "distribute", "precision", "depths"},
     {"modeling"},
+    {"pytorch.batches", "pytorch.modeling", "pytorch.optimizers"},
     {"steps"},
     {"weights", "training", "provenance", "predictions"},
     {"certificate.tensorflow", "certificate.start", "certificate.compare"},
-    {"pytorch.recorder", "certificate.certify"},
+    {"pytorch.framework", "certificate.certify"},
+    {"pytorch.recorder"},
     {"served"},
     {"runs"},
     {"api"},
@@ -88,7 +91,8 @@ def layer(name: str) -> int | None:
     return None
 
 
-WITHOUT_LAYER = {"__init__", "__main__", "builtin", "data", "cli", "certificate", "reports"}
+PACKAGES = {"data", "certificate", "pytorch", "reports"}
+WITHOUT_LAYER = {"__init__", "__main__", "builtin", "cli", *PACKAGES}
 
 
 @pytest.mark.parametrize("name", sorted(set(modules()) - WITHOUT_LAYER))
@@ -124,7 +128,12 @@ def test_tensorflow_comes_through_the_backend_alone() -> None:
     for name, path in modules().items():
         direct = {each.split(".")[0] for each in imports(path)} & {"tensorflow", "tf_keras"}
         assert name == "backend" or not direct, f"{name} imports {direct}"
-        assert "torch" not in {each.split(".")[0] for each in imports(path)}
+
+
+def test_torch_comes_through_pytorch_s_backend_alone() -> None:
+    for name, path in modules().items():
+        direct = "torch" in {each.split(".")[0] for each in imports(path)}
+        assert name == "pytorch.backend" or not direct, f"{name} imports torch"
 
 
 @pytest.mark.parametrize("name", LIGHT)

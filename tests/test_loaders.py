@@ -10,7 +10,7 @@ import pytest
 from tiny import sentence
 
 from tfft.config import RunConfig, TrainConfig
-from tfft.data import arrays
+from tfft.data import padding
 from tfft.data.choice import choose_loader
 from tfft.data.encode import Encoded, encode
 from tfft.data.loaders import open_split
@@ -241,10 +241,10 @@ def test_padding_to_max_length_is_padding_to_that_length(
 
 
 def test_arrays_are_padded_on_the_tokenizer_s_side(encoded: Encoded, tokenizer: Any) -> None:
-    right = arrays.pad_arrays(encoded, tokenizer)["input_ids"]
+    right = padding.pad_arrays(encoded, tokenizer)["input_ids"]
     tokenizer.padding_side = "left"
     try:
-        left = arrays.pad_arrays(encoded, tokenizer)["input_ids"]
+        left = padding.pad_arrays(encoded, tokenizer)["input_ids"]
         expected = tokenizer.pad(
             {"input_ids": encoded.dataset["input_ids"][:]}, return_tensors="np"
         )["input_ids"]

@@ -2,9 +2,11 @@
 
     from tfft.backend import keras, tf          # imports TensorFlow, prepared
     from tfft.backend import transformers       # without it, and without torch
+    backend.choose("pytorch")                   # before that: with torch, and without TensorFlow
 
 Importing this module imports none of them: each loads when its name is first asked for. What has to
 stand in the environment before an import is set here, so nothing else may import them directly.
+torch comes through `tfft.pytorch.backend`.
 """
 
 from __future__ import annotations
@@ -27,12 +29,45 @@ if TYPE_CHECKING:
 __all__ = ["keras", "tf", "transformers"]
 
 _MODULES = {"tf": "tensorflow", "keras": "tf_keras", "transformers": "transformers"}
+# transformers imports torch where it is installed (5 s); USE_TORCH=1 hides its TF classes. It reads
+# them once, when it is imported: a process has the classes of one framework.
+_SWITCHES = {
+    "tensorflow": {"USE_TORCH": "0", "USE_TF": "1"},
+    "pytorch": {"USE_TORCH": "1", "USE_TF": "0"},
+}
+_chosen = "tensorflow"
+
+
+def chosen() -> str:
+    """The framework whose classes transformers has, or will have: `tensorflow` or `pytorch`."""
+    return _chosen
+
+
+def can_choose(framework: str) -> bool:
+    """Whether transformers isn't imported yet, or has that framework's classes."""
+    if (utils := sys.modules.get("transformers.utils")) is None:
+        return True
+    ask = {"tensorflow": utils.is_tf_available, "pytorch": utils.is_torch_available}[framework]
+    return bool(ask())
+
+
+def choose(framework: str) -> None:
+    """Has transformers take the classes of `framework` in this process.
+
+    Raises:
+        TfftError: it was imported already, for the other one.
+    """
+    global _chosen
+    if not can_choose(framework):
+        raise TfftError(
+            f"this process has opened transformers without {framework}'s classes, and it takes "
+            "those of one framework; start a process of its own"
+        )
+    _chosen = framework
 
 
 def _prepare_environment() -> None:
-    # transformers imports torch where it is installed (5 s); USE_TORCH=1 hides its TF classes.
-    os.environ["USE_TORCH"] = "0"
-    os.environ["USE_TF"] = "1"
+    os.environ.update(_SWITCHES[_chosen])
     # Its TF classes need Keras 2. Without tf-keras the variable makes TensorFlow's import fail.
     if find_spec("tf_keras") is not None:
         os.environ["TF_USE_LEGACY_KERAS"] = "1"

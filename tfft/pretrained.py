@@ -21,6 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tfft import backend
 from tfft.backend import transformers
 from tfft.data.sources import nearest_path
 from tfft.errors import ModelError, first_line, listed
@@ -233,18 +234,25 @@ def _load_config(source: str, folder: Path) -> Any:
 
 
 def _check_architecture(checkpoint: Checkpoint, task: Task) -> None:
+    is_pytorch = backend.chosen() == "pytorch"
+    table, auto_class = task.architectures, task.auto_class
+    if is_pytorch:
+        table, auto_class = table.removeprefix("TF_"), task.pytorch_class
     try:
-        from transformers.models.auto import modeling_tf_auto
+        if is_pytorch:
+            from transformers.models.auto import modeling_auto as classes
+        else:
+            from transformers.models.auto import modeling_tf_auto as classes
     except ImportError:
         raise ModelError(
-            f"transformers {transformers.__version__} has no TensorFlow classes; tfft doctor says "
-            "what to install"
+            f"transformers {transformers.__version__} has no {backend.chosen()} classes; tfft "
+            "doctor says what to install"
         ) from None
-    known: Mapping[str, str] = getattr(modeling_tf_auto, task.architectures)
+    known: Mapping[str, str] = getattr(classes, table)
     kind = checkpoint.config.model_type
     if kind not in known:
         raise ModelError(
-            f"{checkpoint.name}: '{kind}' has no {task.auto_class}; architectures that have one: "
+            f"{checkpoint.name}: '{kind}' has no {auto_class}; architectures that have one: "
             f"{listed(sorted(known), most=60)}"
         )
 

@@ -36,6 +36,11 @@ class Task:
     losses: tuple[str, ...]
 
     @property
+    def pytorch_class(self) -> str:
+        """The `AutoModel...` class that builds it in PyTorch."""
+        return self.auto_class.removeprefix("TF")
+
+    @property
     def head(self) -> str:
         """What a checkpoint's `architectures` end in where it has this head, in any framework."""
         return self.auto_class.removeprefix("TFAutoModel")

@@ -1,6 +1,5 @@
 """Small data: the whole split as one padded NumPy array a feature -> `Split`.
 
-    arrays = pad_arrays(encoded, tokenizer)         # {"input_ids": int32 [n_rows, longest], ...}
     split = from_arrays(encoded, tokenizer, plan)
 
 As the tutorial does with `tokenizer(..., padding=True, return_tensors="np")`: simple and quick to
@@ -15,30 +14,9 @@ import numpy as np
 
 from tfft.backend import tf
 from tfft.data.encode import Encoded
+from tfft.data.padding import pad_arrays
 from tfft.data.plan import BatchPlan, padding_fraction
 from tfft.data.split import Split, lean_options
-
-
-def pad_arrays(
-    encoded: Encoded, tokenizer: Any, *, length: int | None = None
-) -> dict[str, np.ndarray]:
-    """Each feature as int32 [n_rows, longest or `length`], padded on the tokenizer's side."""
-    width = length or int(encoded.lengths.max())
-    filled = np.arange(width) < encoded.lengths[:, None]
-    if tokenizer.padding_side == "left":
-        filled = filled[:, ::-1]
-    arrays = {}
-    for name in encoded.features:
-        array = np.full(filled.shape, fill_value(name, tokenizer), dtype=np.int32)
-        # Row by row in order: exactly how a list array's flat values lie.
-        array[filled] = encoded.tokens.flat(name)
-        arrays[name] = array
-    return arrays
-
-
-def fill_value(name: str, tokenizer: Any) -> int:
-    values = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
-    return int(values.get(name, 0))
 
 
 def from_arrays(

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from tfft.backend import tf
-from tfft.data.arrays import fill_value
 from tfft.data.encode import Encoded
+from tfft.data.padding import fill_value
 from tfft.data.plan import BucketPlan, batch_widths, padding_of
 from tfft.data.split import Split, lean_options
 from tfft.data.tokens import Mapped, Tokens

@@ -19,11 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tfft.backend import tf
-from tfft.data.arrays import fill_value
 from tfft.data.buckets import AHEAD
 from tfft.data.buffer import Buffer
 from tfft.data.cells import column_of
 from tfft.data.encode import Encoded
+from tfft.data.padding import fill_value
 from tfft.data.plan import BatchPlan, BucketPlan, batch_widths, choose_widths, padding_of
 from tfft.data.split import Split, lean_options
 from tfft.data.targets import from_arrow
