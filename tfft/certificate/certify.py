@@ -36,7 +36,7 @@ from tfft.config import ParityConfig, RunConfig, TrainConfig
 from tfft.errors import ConfigError
 from tfft.folders import SPARE_BYTES
 from tfft.metrics import metrics_of
-from tfft.pretrained import open_checkpoint
+from tfft.pretrained import Checkpoint, open_checkpoint
 from tfft.progress import Progress
 from tfft.ready import prepare, tokenise
 from tfft.results import ParityResult, ParityStage, RecipeEffect
@@ -56,7 +56,7 @@ def certify(config: RunConfig, asked: ParityConfig, *, progress: Progress) -> Pa
     encoded = tokenise(prepared, progress)
     with TemporaryDirectory(prefix="tfft-parity-") as scratch:
         folder = Path(scratch, "same")
-        _check_room(scratch, N_COPIES * prepared.checkpoint.n_bytes)
+        _check_room(scratch, N_COPIES * _n_bytes(prepared.checkpoint))
         recipe = recipes.of_tensorflow(config.train) if asked.recipe == "tutorial" else None
         progress.stage("loading the model")
         with on_device(asked.device):
@@ -153,6 +153,11 @@ def judge(
 def _agreement(stages: Sequence[ParityStage]) -> str:
     told = (f"{stage.name} {stage.difference:.0e}" for stage in stages if stage.tolerance)
     return f"TensorFlow and PyTorch agree; largest differences: {', '.join(told)}"
+
+
+def _n_bytes(checkpoint: Checkpoint) -> int:
+    """In float32, whatever the checkpoint is in."""
+    return 4 * checkpoint.n_parameters if checkpoint.n_parameters else checkpoint.n_bytes
 
 
 def _check_room(scratch: str, n_bytes: int) -> None:

@@ -9,7 +9,8 @@ NumPy alone: no framework is needed to read what they computed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 
 import numpy as np
 
@@ -57,23 +58,25 @@ def compare(
     yield _told(stage) if job.drops else stage
 
 
-def beyond(stages: Iterable[ParityStage]) -> str | None:
+def beyond(stages: Sequence[ParityStage]) -> str | None:
     """One line about the first stage beyond its tolerance, and what of it was the first."""
-    stages = list(stages)
-    for stage in stages:
-        if stage.first_beyond is not None:
-            at = f": {stage.first_beyond}" if stage.first_beyond else ""
-            limit = f"at most {stage.tolerance:.0e}" if stage.tolerance else "none is right"
-            seen = f"{stage.name}{at} differs; the largest difference is {stage.difference:.1e}"
-            of = f" in {stage.where}" if stage.where != stage.first_beyond else ""
-            return f"{seen}{of}, where {limit}"
-    return None
+    unfit = next((stage for stage in stages if not stage.passed), None)
+    if unfit is None:
+        return None
+    if unfit.name == "start":
+        return f"start: the two didn't begin with the same {unfit.where}"
+    told = f"{unfit.name}: the largest difference is {unfit.difference:.1e}"
+    if unfit.where:
+        told += f", of {unfit.where}"
+    told += f", where {unfit.tolerance:.0e} is the most"
+    if unfit.first_beyond:
+        return f"{told}; the first beyond it: {unfit.first_beyond}"
+    layers = next(stage for stage in stages if stage.name == "hidden states")
+    return f"{told}; of the layers the first beyond it, or the farthest: {layers.where}"
 
 
 def compare_tensors(tensorflow: Recording, pytorch: Recording, job: Job) -> list[ParityTensor]:
     """Every tensor's gradient and values, in the model's order, one tensor held at a time."""
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
 
         def opened(name: str, *more: int) -> tuple[Tensors, Tensors]:
@@ -98,8 +101,6 @@ def _tensor(
     largest_of_all: float,
 ) -> ParityTensor:
     ours, theirs = (each[name] for each in gradients)
-    if ours.shape != theirs.shape:
-        theirs = theirs.reshape(ours.shape)
     difference = np.abs(ours - theirs)
     size, exact_size = float(np.abs(theirs).max()), float(np.abs(exact).max())
     far = {
