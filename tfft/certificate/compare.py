@@ -16,7 +16,7 @@ import numpy as np
 
 from tfft.certificate.jobs import PYTORCH, TENSORFLOW, Job
 from tfft.certificate.recordings import Recording, Tensors
-from tfft.certificate.tolerances import EXACT_ZERO, GRADIENT_FLOOR
+from tfft.certificate.tolerances import EXACT_ZERO, EXACT_ZERO_NOISE, GRADIENT_FLOOR
 from tfft.errors import listed
 from tfft.results import ParityStage, ParityTensor
 
@@ -46,7 +46,7 @@ def compare(
     first = abs(tensorflow.told["first_loss"] - pytorch.told["first_loss"])
     yield _stage("loss", [("", first, first, tolerances["logits"])])
     if not job.drops:
-        yield _gradients(tensors, tolerances["gradients"])
+        yield from _gradients(tensors, tolerances["gradients"])
         for step in job.snapshots:
             yield _parameters(step, tensors, job, tolerances["parameters"])
     yield from _curves(tensorflow, pytorch, job, tolerances["loss"])
@@ -129,15 +129,23 @@ def _part(difference: float, size: float) -> float:
 
 
 def _start(tensorflow: Recording, pytorch: Recording) -> ParityStage:
-    """Whether both began with the same numbers under the same names."""
+    """Whether both began with the same numbers under the same names.
+
+    What one has alone and doesn't read, as TensorFlow's MPNet its pooler, is told, and no fault.
+    """
     ours, theirs = tensorflow.told["start"], pytorch.told["start"]
-    names = dict.fromkeys([*theirs, *ours])
-    unlike = [name for name in names if ours.get(name) != theirs.get(name)]
-    lacking = [name for name in unlike if (name in ours) != (name in theirs)]
-    where = listed(lacking or unlike, most=3)
-    if lacking:
-        where += f" (in {'TensorFlow' if lacking[0] in ours else 'PyTorch'} alone)"
+    names = list(dict.fromkeys([*theirs, *ours]))
+    unlike: list[str] = []
+    idle: list[str] = []
+    for name in names:
+        if name in ours and name in theirs:
+            unlike += [name] * (ours[name] != theirs[name])
+            continue
+        side, one = ("TensorFlow", tensorflow) if name in ours else ("PyTorch", pytorch)
+        is_idle = name in one.told["unread"]
+        (idle if is_idle else unlike).append(f"{name} (in {side} alone{', unread' * is_idle})")
     share = len(unlike) / len(names)
+    where = listed(unlike or idle, most=3)
     return ParityStage("start", share, share, 0.0, where, where if unlike else None)
 
 
@@ -159,21 +167,19 @@ def _hidden(
     return _told(_stage("hidden states", lines))
 
 
-def _gradients(tensors: Sequence[ParityTensor], tolerance: float) -> ParityStage:
-    """Relative differences, beyond the floor, of those that have a size; the others' absolute."""
-    lines = []
+def _gradients(tensors: Sequence[ParityTensor], tolerance: float) -> Iterator[ParityStage]:
+    """Beyond the floor, as parts of each tensor's largest; of noughts, of the largest of all."""
+    largest = max(each.largest_gradient for each in tensors)
+    lines: dict[bool, list[Line]] = {False: [], True: []}
     for each in tensors:
-        mean, limit = each.gradient_mean_relative, tolerance
-        if each.is_exact_zero:
-            # In units of the tolerance, so that the largest of a stage is the worst.
-            relative, mean = tolerance * each.gradient / GRADIENT_FLOOR, 0.0
-        elif each.largest_gradient:
-            over = max(0.0, each.gradient - GRADIENT_FLOOR)
-            relative = over / each.largest_gradient
-        else:
-            relative = float(each.gradient > GRADIENT_FLOOR)
-        lines.append((each.name, relative, mean, limit))
-    return _stage("gradients", lines)
+        size = largest if each.is_exact_zero else each.largest_gradient
+        part = _part(max(0.0, each.gradient - GRADIENT_FLOOR), size)
+        mean = part if each.is_exact_zero else each.gradient_mean_relative
+        limit = EXACT_ZERO_NOISE if each.is_exact_zero else tolerance
+        lines[each.is_exact_zero].append((each.name, part, mean, limit))
+    yield _stage("gradients", lines[False])
+    if lines[True]:
+        yield _stage("gradients of nought", lines[True])
 
 
 def _parameters(

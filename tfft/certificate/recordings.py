@@ -81,8 +81,11 @@ def record(
     hidden = {f"hidden/{number}": each for number, each in enumerate(first.hidden)}
     np.savez(own / "first.npz", logits=first.logits, **hidden)  # type: ignore[arg-type]
     start = {name: digest_of(array) for name, array in framework.parameters().items()}
+    gradients = framework.gradients(first_features, first_labels)
+    unread = [name for name, each in gradients.items() if not each.any()]
     if not job.drops:
-        _save(framework.gradients(first_features, first_labels), own / GRADIENTS)
+        _save(gradients, own / GRADIENTS)
+    del gradients
     losses, validation_loss = [], 0.0
     batches = islice(read_batches(inputs / TRAIN), job.n_steps)
     for number, (features, labels) in enumerate(batches, start=1):
@@ -99,6 +102,7 @@ def record(
         "losses": losses,
         "validation_loss": validation_loss,
         "start": start,
+        "unread": unread,
     }
     (own / "told.json").write_text(json.dumps(told), encoding="utf-8")
 

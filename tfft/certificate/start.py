@@ -7,8 +7,9 @@ The batches are those that `tfft fit` would feed with the same options, taken fr
 
 from __future__ import annotations
 
+import inspect
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,8 +76,11 @@ def write_start(
     n_steps = max(of_epochs, asked.steps)
     train = config.train if recipe is None else recipe.train
     warmup_steps(train, n_steps)
-    write_batches(folder / TRAIN, itertools.islice(_passes(splits["train"]), n_steps))
-    write_batches(folder / VALIDATION, _batches(splits["validation"], 0))
+    # A DistilBERT with BERT's tokenizer gets token_type_ids, which it has no use for.
+    taken = inspect.signature(loaded.model.call).parameters
+    train_batches = itertools.islice(_passes(splits["train"], taken), n_steps)
+    write_batches(folder / TRAIN, train_batches)
+    write_batches(folder / VALIDATION, _batches(splits["validation"], 0, taken))
     early = (step for step in EARLY_STEPS if step < asked.steps)
     job = Job(
         task=prepared.task.name,
@@ -113,11 +117,12 @@ def _open_splits(
     }
 
 
-def _passes(split: Split) -> Iterator[Batch]:
+def _passes(split: Split, taken: Container[str]) -> Iterator[Batch]:
     for epoch in itertools.count():
-        yield from _batches(split, epoch)
+        yield from _batches(split, epoch, taken)
 
 
-def _batches(split: Split, epoch: int) -> Iterator[Batch]:
+def _batches(split: Split, epoch: int, taken: Container[str]) -> Iterator[Batch]:
     for features, labels in split.epoch(epoch):
-        yield {name: each.numpy() for name, each in features.items()}, labels.numpy()
+        arrays = {name: each.numpy() for name, each in features.items() if name in taken}
+        yield arrays, labels.numpy()

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # A table of thousands of labels helps nobody.
 MOST_LABELS_SHOWN = 50
+# Where nobody looks at a screen, a tensor's name stays in one line.
+WIDE = 200
 
 
 @contextmanager
@@ -252,13 +254,20 @@ def show_parity(result: ParityResult) -> None:
     from rich.text import Text
 
     console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console = Console(highlight=False, soft_wrap=True, width=WIDE)
     table = Table(box=None, padding=(0, 2), pad_edge=False)
-    for name in ("compared", "largest difference", "tolerance", "where", ""):
-        table.add_column(name, justify="right" if name[-3:] == "nce" else "left")
+    for name in ("compared", "difference", "tolerance", "", "where"):
+        table.add_column(
+            name,
+            justify="right" if name.endswith("ce") else "left",
+            overflow="fold",
+            no_wrap=name != "where",
+        )
     for stage in result.stages:
         limit = "" if stage.tolerance is None else f"{stage.tolerance:.0e}"
         word = "differs" if not stage.passed else "" if stage.tolerance is None else "agrees"
-        table.add_row(stage.name, f"{stage.difference:.1e}", limit, Text(stage.where), word)
+        table.add_row(stage.name, f"{stage.difference:.1e}", limit, word, Text(stage.where))
     console.print(table)
     for name, figures in result.validation.items():
         told = "  ".join(f"{each} {value:.4f}" for each, value in figures.items())
