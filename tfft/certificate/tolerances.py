@@ -30,11 +30,11 @@ A softmax doesn't see what is added to all its inputs, so a bias of attention's 
 gradient; float64 has 1e-16 of the largest there, float32 1e-7 and a sign by chance.
 """
 
-EXACT_ZERO_NOISE = 1e-6
+EXACT_ZERO_NOISE = 1e-5
 """Of a gradient that is nought, as a part of the largest of all, beside GRADIENT_FLOOR.
 
 It is a sum of numbers as large as the other gradients', which cancel but for their roundings of
-6e-8: a part of itself means nothing. A tiny random BERT has 1.3e-7.
+6e-8: a part of itself means nothing. A tiny random RoBERTa has 4e-7.
 """
 
 PARAMETERS = 1e-5
