@@ -42,6 +42,7 @@ OTHERS: dict[str, Any] = {
     "model.source": "org/name@revision",
     "model.reset_head": True,
     "model.threshold": 0.25,
+    "train.framework": "pytorch",
     "train.epochs": 1,
     "train.steps": 7,
     "train.evaluate_every": 2,
@@ -70,9 +71,12 @@ OTHERS: dict[str, Any] = {
     "train.strategy": "mirrored",
     "train.seed": 2**32 - 1,
 }
-# A loss of Keras leaves no place for the weights of multi_label, steps none for epochs, the others
-# need buckets.
-EXCLUDED = ("train.loss", "train.epochs", "train.batch_tokens", "data.buckets", "train.xla")
+# A loss of Keras leaves no place for the weights of multi_label, steps none for epochs, PyTorch for
+# much; the others need buckets.
+EXCLUDED = (
+    *("train.framework", "train.loss", "train.epochs", "train.batch_tokens", "data.buckets"),
+    "train.xla",
+)
 ALL_TOGETHER = {place: value for place, value in OTHERS.items() if place not in EXCLUDED}
 ALL_TOGETHER["data.loader"] = "bucketed"
 # What an option doesn't go without.
@@ -347,7 +351,9 @@ def test_a_contradiction_is_refused_with_the_options_at_fault(
 
 def test_an_unknown_option_of_a_section_is_refused_with_the_nearest() -> None:
     error = refusal({"train.epoch": 1})
-    assert "unknown option 'train.epoch' (did you mean 'epochs'?); [train] has epochs" in str(error)
+    assert "unknown option 'train.epoch' (did you mean 'epochs'?); [train] has framework, " in str(
+        error
+    )
     assert error.options == ("train.epoch",)
 
 

@@ -251,6 +251,9 @@ def build_model(
     config = merge_options({"model": model, "task": task, **options})
     if task == "auto":
         raise ConfigError("task must be named here: single_label, multi_label or regression")
+    from tfft import backend
+
+    backend.choose("tensorflow")
     from tfft import modeling
     from tfft.backend import keras
     from tfft.pretrained import load_tokenizer, open_checkpoint

@@ -27,6 +27,7 @@ from tfft.errors import ConfigError, listed, nearest
 from tfft.tasks import LOSSES, METRIC_NAMES, TASKS
 
 LOADERS = ("numpy", "prepare", "to_tf", "bucketed")
+FRAMEWORKS = ("tensorflow", "pytorch", "trainer")
 OPTIMIZERS = ("adam", "adamw")
 STRATEGIES = ("auto", "none", "mirrored")
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -165,6 +166,12 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
+    framework: str = option(
+        "tensorflow",
+        "What trains: tensorflow, a loop of PyTorch's, or transformers' Trainer; the last two need "
+        'pip install "tfft[torch]".',
+        choices=FRAMEWORKS,
+    )
     epochs: int = option(3, "Passes over the training rows.", minimum=1)
     steps: int | None = option(
         None, "Train for N batches, in as many passes as that takes, instead of epochs.", minimum=1
@@ -271,6 +278,11 @@ class TrainConfig:
     seed: int = option(
         42, "Seeds the new head, the order of rows and dropout.", minimum=0, below=2**32
     )
+
+    @property
+    def library(self) -> str:
+        """What the framework runs on: `tensorflow` or `pytorch`."""
+        return "tensorflow" if self.framework == "tensorflow" else "pytorch"
 
 
 @dataclass(frozen=True)
@@ -743,6 +755,7 @@ def _check_together(options: Mapping[str, Any]) -> None:
                 "data.max_shapes",
             )
     _check_recipe(options, refuse)
+    _check_framework(options, refuse)
     texts = options.get("data.text_column", ())
     if len(set(texts)) < len(texts):
         refuse(f"text_column names '{texts[0]}' twice", "data.text_column")
@@ -800,6 +813,48 @@ def _check_stream(options: Mapping[str, Any], refuse: Callable[..., None]) -> No
             f"loader {loader} needs all rows at hand; streaming goes with bucketed",
             "data.streaming",
             "data.loader",
+        )
+
+
+# Options that a framework hasn't, with the values of them that it has all the same.
+_PYTORCH_TAKES: dict[str, tuple[Any, ...]] = {
+    "data.loader": ("auto", "numpy", "bucketed"),
+    "data.streaming": (False,),
+    "train.precision": ("float32", "bfloat16"),
+    "train.xla": (False,),
+    "train.layer_decay": (1.0,),
+    "train.ema": (None,),
+    "train.freeze": (None,),
+    "train.loss": (None,),
+    "train.strategy": ("auto", "none"),
+}
+# Trainer makes its batches itself, and evaluates at the end of a pass.
+_TRAINER_TAKES = _PYTORCH_TAKES | {
+    "data.loader": ("auto",),
+    "data.max_shapes": (DataConfig.max_shapes,),
+    "data.buckets": (None,),
+    "train.batch_tokens": (None,),
+    "train.evaluate_every": (None,),
+}
+_TAKES = {"tensorflow": {}, "pytorch": _PYTORCH_TAKES, "trainer": _TRAINER_TAKES}
+
+
+def _check_framework(options: Mapping[str, Any], refuse: Callable[..., None]) -> None:
+    """Refuses options that the framework hasn't."""
+    framework = options.get("train.framework", TrainConfig.framework)
+    for place, values in _TAKES[framework].items():
+        value = options.get(place, values[0])
+        if value in values:
+            continue
+        called = _called(place)
+        others = [each for each in values if isinstance(each, str)]
+        told = f"{called} {value}" if others else called
+        instead = f"there are {listed(others)}" if others else "leave it out"
+        refuse(
+            f"{told} isn't there with framework {framework}; {instead}, or take framework "
+            "tensorflow",
+            place,
+            "train.framework",
         )
 
 

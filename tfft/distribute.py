@@ -14,6 +14,7 @@ the replicas' means, which is what Keras takes, is wrong where they have unlike 
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -94,6 +95,15 @@ class Devices:
 
 
 ONE_DEVICE = Devices(None, ())
+
+
+def device_names() -> str | list[str]:
+    """The names of the GPUs, or what the CPU is."""
+    gpus = [
+        tf.config.experimental.get_device_details(each).get("device_name", each.name)
+        for each in tf.config.list_physical_devices("GPU")
+    ]
+    return gpus or f"CPU ({platform.machine()})"
 
 
 def take(batch: Any, rows: Any) -> Any:

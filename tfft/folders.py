@@ -10,6 +10,7 @@ While a run works, everything lies in `DIR.partial`. An error removes it, unless
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from tfft.errors import ConfigError, TfftError, TrainingError, listed
 
@@ -151,6 +152,11 @@ def check_file(path: Path, *, endings: Sequence[str], overwrite: bool) -> None:
         raise ConfigError(f"{path}: no folder {path.absolute().parent}; make it first")
 
 
+def as_json(document: Any) -> str:
+    """As it goes into a file: no NaN, which isn't JSON."""
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
 def write_file(path: Path, text: str) -> None:
     """Writes beside `path` first, so that a full disk leaves no half of it.
 
@@ -240,3 +246,18 @@ def shown(path: Path) -> str:
 
 def _why(error: OSError) -> str:
     return f"{error.strerror or error}" + (f" ({error.filename})" if error.filename else "")
+
+
+@contextmanager
+def os_errors(path: Path) -> Iterator[None]:
+    """What the disk says as an OSError: safetensors and tokenizers raise their own kinds for it."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        told = re.search(r"\(os error (\d+)\)|code: (\d+)", str(error))
+        if told is None:
+            raise
+        number = int(told[1] or told[2])
+        raise OSError(number, os.strerror(number), str(path)) from error

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfft.config import RunConfig
-from tfft.data.choice import array_cost, choose_loader, plan_batches
+from tfft.data.choice import array_cost, choose_for, plan_batches
 from tfft.data.encode import token_lengths
 from tfft.data.examples import labels_of
 from tfft.data.plan import batch_widths, padding_of
@@ -53,7 +53,7 @@ def plan(config: RunConfig, progress: Progress) -> PlanResult:
     cut = {name: np.minimum(lengths, longest) for name, lengths in whole.items()}
     n_features = len(prepared.tokenizer.model_input_names)
     streams = examples.stream is not None
-    loader, why = choose_loader(config.data.loader, cut["train"], n_features, streams=streams)
+    loader, why = choose_for(config, cut["train"], n_features, streams=streams)
     batches = plan_batches(config, cut["train"], loader=loader, shuffle=True)
     n_steps = batches.total_steps(config.train)
     warmup_steps(config.train, n_steps)  # refuses too long a one
@@ -69,6 +69,7 @@ def plan(config: RunConfig, progress: Progress) -> PlanResult:
         task=examples.task,
         data=config.data.source,
         model=config.model.source,
+        framework=config.train.framework,
         text_columns=examples.columns.texts,
         label_columns=examples.columns.labels,
         notes=examples.notes,

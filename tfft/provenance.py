@@ -16,15 +16,19 @@ from typing import Any
 
 from tfft.config import RunConfig
 from tfft.data.examples import Examples
-from tfft.distribute import Devices
 from tfft.metrics import THRESHOLD
 from tfft.pretrained import Checkpoint
 
 # Packages whose version can change a figure.
-RECORDED_PACKAGES = (
-    *("tfft", "tensorflow", "tf-keras", "transformers", "tokenizers", "datasets", "numpy"),
+_SHARED_PACKAGES = (
+    *("tfft", "transformers", "tokenizers", "datasets", "numpy"),
     *("scikit-learn", "scipy", "safetensors"),
 )
+RECORDED_PACKAGES = {
+    "tensorflow": ("tensorflow", "tf-keras", *_SHARED_PACKAGES),
+    "pytorch": ("torch", *_SHARED_PACKAGES),
+    "trainer": ("torch", "accelerate", *_SHARED_PACKAGES),
+}
 
 
 def resolve(
@@ -67,19 +71,24 @@ def run_toml(resolved: RunConfig, *, loss: Any, collate_fn: Any) -> str:
 
 
 def manifest(
-    config: RunConfig, checkpoint: Checkpoint, examples: Examples, devices: Devices
+    config: RunConfig,
+    checkpoint: Checkpoint,
+    examples: Examples,
+    *,
+    device: str | list[str],
+    n_replicas: int,
 ) -> dict[str, Any]:
-    from tfft.backend import tf
+    """What can change a figure.
 
-    gpus = [
-        tf.config.experimental.get_device_details(each).get("device_name", each.name)
-        for each in tf.config.list_physical_devices("GPU")
-    ]
+    Args:
+        device: the names of the GPUs, or what the CPU is.
+    """
     return {
-        "packages": {name: _version(name) for name in RECORDED_PACKAGES},
+        "framework": config.train.framework,
+        "packages": {name: _version(name) for name in RECORDED_PACKAGES[config.train.framework]},
         "python": platform.python_version(),
-        "device": gpus or f"CPU ({platform.machine()})",
-        "n_replicas": devices.n_replicas,
+        "device": device,
+        "n_replicas": n_replicas,
         "seed": config.train.seed,
         "data": {
             "fingerprint": examples.fingerprint,

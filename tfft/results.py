@@ -6,8 +6,9 @@ json.dumps(result.to_json())            # what metrics.json holds
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,12 @@ class EpochRecord:
     def figure(self, name: str) -> float:
         """A metric's value, or the validation loss as `loss`."""
         return self.validation_loss if name == "loss" else self.metrics[name]
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> EpochRecord:
+        own = {each.name for each in fields(cls)} - {"metrics"}
+        metrics = {name: value for name, value in document.items() if name not in own}
+        return cls(metrics=metrics, **{name: document[name] for name in own})
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -71,6 +78,15 @@ class FitResult:
     history: tuple[EpochRecord, ...] = ()
     output: Path = field(default_factory=Path)
 
+    @classmethod
+    def read(cls, folder: Path) -> FitResult:
+        """The result of the finished run in that folder."""
+        document = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        history = json.loads((folder / "history.json").read_text(encoding="utf-8"))
+        own = {name: document.pop(name) for name in _OF_METRICS_JSON}
+        records = tuple(map(EpochRecord.from_json, history))
+        return cls(**own, more_validation=document, history=records, output=folder)
+
     def to_json(self) -> dict[str, Any]:
         return {
             "task": self.task,
@@ -81,6 +97,10 @@ class FitResult:
             "train": dict(self.train),
             "best_epoch": self.best_epoch,
         }
+
+
+# What metrics.json holds beside further validation splits.
+_OF_METRICS_JSON = ("task", "data", "model", "validation", "train", "best_epoch")
 
 
 @dataclass(frozen=True)
@@ -158,6 +178,7 @@ class PlanResult:
     task: str
     data: str
     model: str
+    framework: str
     text_columns: tuple[str, ...]
     label_columns: tuple[str, ...]
     notes: tuple[str, ...]

@@ -9,10 +9,7 @@ opens without an error and then crashes on.
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from tfft.errors import ModelError, listed
+from tfft.folders import os_errors
 from tfft.modeling import LoadedModel
 
 
@@ -116,23 +114,8 @@ def save_checkpoint(loaded: LoadedModel, tokenizer: Any, folder: Path) -> None:
     check_names(set(tensors), loaded)
     loaded.model.config.architectures = [type(loaded.model).__name__.removeprefix("TF")]
     path = folder / "model.safetensors"
-    with _os_errors(path):
+    with os_errors(path):
         folder.mkdir(parents=True, exist_ok=True)
         loaded.model.config.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         save_file(tensors, str(path), metadata={"format": "pt"})
-
-
-@contextmanager
-def _os_errors(path: Path) -> Iterator[None]:
-    """What the disk says as an OSError: safetensors and tokenizers raise their own kinds for it."""
-    try:
-        yield
-    except OSError:
-        raise
-    except Exception as error:
-        told = re.search(r"\(os error (\d+)\)|code: (\d+)", str(error))
-        if told is None:
-            raise
-        number = int(told[1] or told[2])
-        raise OSError(number, os.strerror(number), str(path)) from error

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from tfft.certificate.jobs import TRAIN, VALIDATION, Job, read_batches
+from tfft.errors import TrainingError
 
 GRADIENTS, EXACT = "gradients.safetensors", "exact-gradients.safetensors"
 
@@ -90,6 +92,11 @@ def record(
     batches = islice(read_batches(inputs / TRAIN), job.n_steps)
     for number, (features, labels) in enumerate(batches, start=1):
         losses.append(framework.train_step(features, labels))
+        if not math.isfinite(losses[-1]):
+            raise TrainingError(
+                f"{name}: the loss is {losses[-1]} at step {number}, which can't be compared; try "
+                "a lower --learning-rate"
+            )
         after_step(len(labels), losses[-1])
         if number in job.snapshots and not job.drops:
             _save(framework.parameters(), own / _snapshot(number))

@@ -54,6 +54,7 @@ def fit(
       tfft fit --data builtin/acceptability
       tfft fit --data glue/cola --model bert-base-cased --epochs 3
       tfft fit --data reviews.csv --text-column review --label-column stars --dry-run
+      tfft fit --data glue/cola --framework pytorch --seed 43
       tfft fit --config runs/reviews-1/run.toml --set train.seed=43
     """
     from tfft.api import merge_options

@@ -208,6 +208,7 @@ def _plan_facts(plan: PlanResult) -> Iterator[tuple[str, str]]:
         (f"text {' + '.join(plan.text_columns)}, label {listed(plan.label_columns, most=20)}"),
     )
     yield "model", plan.model
+    yield "framework", plan.framework
     quantiles = {"0.5": "half", "0.9": "90 %", "0.99": "99 %", "1": "all"}
     told = (f"{quantiles[each]} have at most {length}" for each, length in plan.lengths.items())
     yield "tokens a text", listed(told)
@@ -216,7 +217,7 @@ def _plan_facts(plan: PlanResult) -> Iterator[tuple[str, str]]:
     yield "padding", f"{plan.padding_fraction:.1%} of the training tokens"
     epochs = f"{plan.epochs} epochs, " if plan.epochs is not None else ""
     yield "steps", f"{plan.n_steps:,}: {epochs}{plan.batch_size} texts a step"
-    yield "memory", f"about {plan.memory_bytes / 2**30:.1f} GiB beside TensorFlow's own"
+    yield "memory", f"about {plan.memory_bytes / 2**30:.1f} GiB beside the framework's own"
     yield "a constant guess", _constant_line(plan)
 
 

@@ -46,6 +46,16 @@ def choose_loader(
     return "numpy" if is_tiny else "bucketed", f"{size} ({limits})"
 
 
+def choose_for(
+    config: RunConfig, lengths: np.ndarray, n_features: int, **more: bool
+) -> tuple[str, str]:
+    """The loader of that config, and why; the rest is for `choose_loader`."""
+    if config.train.framework == "trainer":
+        return "auto", "Trainer's own: rows at random, a batch padded to its longest"
+    loader, why = choose_loader(config.data.loader, lengths, n_features, **more)
+    return loader, why
+
+
 def array_cost(lengths: np.ndarray, n_features: int) -> tuple[int, float]:
     """The padded arrays' bytes (int32), and the part of them that would be padding."""
     n_tokens = len(lengths) * int(lengths.max())

@@ -11,7 +11,6 @@ both.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +60,19 @@ class Batches:
         return features, None if labels is None else labels[rows]
 
     @property
+    def n_examples(self) -> int:
+        return self.plan.n_examples
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether an epoch has `n_examples`: always."""
+        return True
+
+    @property
+    def row_numbers(self) -> np.ndarray:
+        return self.encoded.rows
+
+    @property
     def padding_fraction(self) -> float:
         """The part of the first epoch's tokens that is padding."""
         _, bounds = self.plan.layout(0)
@@ -92,9 +104,3 @@ def as_tensors(batch: tuple[dict[str, np.ndarray], np.ndarray | None]) -> tuple[
     features, labels = batch
     tensors = {name: torch.from_numpy(each).long() for name, each in features.items()}
     return tensors, None if labels is None else torch.from_numpy(labels)
-
-
-def moved(batch: Iterable[Any], device: Any) -> tuple[dict[str, Any], Any]:
-    """(features, labels) on that device."""
-    features, labels = batch
-    return {name: each.to(device) for name, each in features.items()}, labels.to(device)
