@@ -146,13 +146,16 @@ def judge(
             "train_batches": sha256_of(inputs / TRAIN),
             "validation_batches": sha256_of(inputs / VALIDATION),
         },
-        verdict=beyond(stages) or _agreement(stages),
+        verdict=beyond(stages) or _agreement(stages, is_start_alone=job.drops),
     )
 
 
-def _agreement(stages: Sequence[ParityStage]) -> str:
-    told = (f"{stage.name} {stage.difference:.0e}" for stage in stages if stage.tolerance)
-    return f"TensorFlow and PyTorch agree; largest differences: {', '.join(told)}"
+def _agreement(stages: Sequence[ParityStage], *, is_start_alone: bool) -> str:
+    judged = (f"{stage.name} {stage.difference:.1e}" for stage in stages if stage.tolerance)
+    told = f"largest differences: {', '.join(judged)}"
+    if is_start_alone:
+        return f"the start agrees ({told}); from there on each goes by its own recipe"
+    return f"TensorFlow and PyTorch agree; {told}"
 
 
 def _n_bytes(checkpoint: Checkpoint) -> int:
