@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 import numpy as np
 
@@ -168,18 +169,24 @@ def _hidden(
 
 
 def _gradients(tensors: Sequence[ParityTensor], tolerance: float) -> Iterator[ParityStage]:
-    """Beyond the floor, as parts of each tensor's largest; of noughts, of the largest of all."""
+    """As parts of each tensor's largest number; of noughts, of the largest of all.
+
+    The floor is added to what each may be.
+    """
     largest = max(each.largest_gradient for each in tensors)
     lines: dict[bool, list[Line]] = {False: [], True: []}
     for each in tensors:
         size = largest if each.is_exact_zero else each.largest_gradient
-        part = _part(max(0.0, each.gradient - GRADIENT_FLOOR), size)
+        part = _part(each.gradient, size)
         mean = part if each.is_exact_zero else each.gradient_mean_relative
         limit = EXACT_ZERO_NOISE if each.is_exact_zero else tolerance
+        if size:
+            limit += GRADIENT_FLOOR / size
         lines[each.is_exact_zero].append((each.name, part, mean, limit))
-    yield _stage("gradients", lines[False])
+    yield replace(_stage("gradients", lines[False]), tolerance=tolerance)
     if lines[True]:
-        yield _stage("gradients of nought", lines[True])
+        stage = _stage("gradients of nought", lines[True])
+        yield replace(stage, tolerance=EXACT_ZERO_NOISE)
 
 
 def _parameters(
@@ -220,8 +227,11 @@ def _line(where: str, ours: np.ndarray, theirs: np.ndarray, tolerance: float) ->
 
 
 def _stage(name: str, lines: Sequence[Line]) -> ParityStage:
-    """What is no number is beyond every tolerance."""
-    worst = max(lines, key=lambda line: np.nan_to_num(line[1], nan=np.inf))
+    """The line that comes nearest to its tolerance, or is farthest beyond it, stands for all.
+
+    What is no number is beyond every tolerance.
+    """
+    worst = max(lines, key=lambda line: np.nan_to_num(line[1], nan=np.inf) / line[3])
     unfit = [where for where, difference, _, limit in lines if not difference <= limit]
     mean = float(np.mean([line[2] for line in lines]))
     return ParityStage(name, worst[1], mean, worst[3], worst[0], unfit[0] if unfit else None)
