@@ -19,7 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tfft.api import build_model, convert, evaluate, fit, load_data, plan, predict
+    from tfft.api import build_model, convert, evaluate, fit, load_data, parity, plan, predict
     from tfft.errors import (
         ConfigError,
         DataError,
@@ -43,6 +43,7 @@ __all__ = [
     "evaluate",
     "fit",
     "load_data",
+    "parity",
     "plan",
     "predict",
 ]

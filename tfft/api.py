@@ -16,14 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from tfft import runs
+from tfft.certificate.recipes import NAMED
 from tfft.config import (
     About,
     DataConfig,
+    ParityConfig,
     RunConfig,
     build_options,
     choose_options,
     evaluate_options,
     option_names,
+    options_of,
+    parity_options,
     parse_assignment,
     predict_options,
     read_toml,
@@ -32,7 +36,14 @@ from tfft.errors import ConfigError, listed, nearest
 from tfft.folders import cache_folder
 from tfft.heads import FRAMEWORKS, HEADS
 from tfft.progress import Progress
-from tfft.results import ConvertResult, EvalResult, FitResult, PlanResult, PredictResult
+from tfft.results import (
+    ConvertResult,
+    EvalResult,
+    FitResult,
+    ParityResult,
+    PlanResult,
+    PredictResult,
+)
 
 
 def fit(
@@ -169,6 +180,28 @@ def convert(
         overwrite=overwrite,
         progress=progress,
     )
+
+
+def parity(
+    *,
+    data: str,
+    output: str | os.PathLike[str] = runs.PARITY_FILE,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    **options: Any,
+) -> ParityResult:
+    """Takes the same steps in TensorFlow and in PyTorch; `result.passed` says whether they agree.
+
+    Args:
+        output: parity.json, by any name; a page with the curves comes beside it.
+        **options: `model`, `batch_size`, `learning_rate` ..., and `steps`, `epochs`, `recipe`,
+            `device`, `tolerance_logits` ...
+
+    Raises:
+        TfftError: there is nothing to compare; that the frameworks differ is no error.
+    """
+    config, asked = merge_parity({"data": data, **options})
+    return runs.parity(config, asked, output=Path(output), overwrite=overwrite, progress=progress)
 
 
 def load_data(
@@ -340,6 +373,24 @@ def merge_options(
         raise ConfigError(f"{config}: {error}") from None
 
 
+def merge_parity(options: Mapping[str, Any]) -> tuple[RunConfig, ParityConfig]:
+    """The options of `tfft parity` as the run's and its own.
+
+    Raises:
+        ConfigError: an option is unknown, wrong, or contradicts another.
+    """
+    own = options_of("parity")
+    asked = ParityConfig.from_options({k: v for k, v in options.items() if k in own})
+    of_run = {name: value for name, value in options.items() if name not in own}
+    if asked.recipe == "tutorial" and (named := [name for name in NAMED if name in of_run]):
+        raise ConfigError(
+            f"recipe tutorial says itself what {named[0]} is; leave one of them out",
+            options=["recipe", named[0]],
+        )
+    known = {name: about for name, about in parity_options().items() if name not in own}
+    return merge_options(of_run, among=known), asked
+
+
 def _open_tokenizer(tokenizer: Any, config: RunConfig) -> tuple[Any, int]:
     """The tokenizer, and how many tokens a text may have."""
     from tfft.pretrained import (
@@ -374,5 +425,6 @@ _show_options(fit, choose_options("data", "model", "train"))
 _show_options(plan, choose_options("data", "model", "train"))
 _show_options(evaluate, evaluate_options())
 _show_options(predict, predict_options())
+_show_options(parity, parity_options())
 _show_options(load_data, choose_options("data", "train"))
 _show_options(build_model, build_options())

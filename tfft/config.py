@@ -22,6 +22,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from tfft.certificate import tolerances
 from tfft.errors import ConfigError, listed, nearest
 from tfft.tasks import LOSSES, METRIC_NAMES, TASKS
 
@@ -344,6 +345,61 @@ class RunConfig:
 SECTIONS: dict[str, type[Any]] = {"data": DataConfig, "model": ModelConfig, "train": TrainConfig}
 
 
+@dataclass(frozen=True)
+class ParityConfig:
+    """What `tfft parity` is asked beside the run's own config; no part of a run.toml."""
+
+    recipe: str = option(
+        "same",
+        "same: one recipe in both, without dropout. tutorial: each framework's own, as the "
+        "tutorials have it, and what each difference between them does to the loss.",
+        choices=("same", "tutorial"),
+    )
+    steps: int = option(20, "Compare the parameters after 1, 10 and N steps.", minimum=1)
+    epochs: int = option(
+        1, "Compare the metrics on validation after N passes over the training rows.", minimum=1
+    )
+    device: str = option(
+        "cpu",
+        "Where both compute; a GPU without TensorFloat-32.",
+        choices=("cpu", "gpu"),
+    )
+    tolerance_logits: float = option(
+        tolerances.LOGITS, "Of the first batch's logits and loss.", above=0.0
+    )
+    tolerance_gradients: float = option(
+        tolerances.GRADIENTS, "Of each gradient, a part of its tensor's largest.", above=0.0
+    )
+    tolerance_parameters: float = option(
+        tolerances.PARAMETERS, "Of each parameter after the steps.", above=0.0
+    )
+    tolerance_loss: float = option(
+        tolerances.LOSS, "Of the loss of each of the first steps.", above=0.0
+    )
+    tolerance_metric: float = option(tolerances.METRIC, "Of each metric on validation.", above=0.0)
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> ParityConfig:
+        """Of field -> value.
+
+        Raises:
+            ConfigError: as `RunConfig.from_options`.
+        """
+        abouts = options_of("parity")
+        return cls(**{name: _fitted(abouts[name], value) for name, value in options.items()})
+
+    @property
+    def tolerances(self) -> dict[str, float]:
+        """By what they are of: `logits`, `gradients`, `parameters`, `loss`, `metric`."""
+        prefix = "tolerance_"
+        names = (each.name for each in fields(self) if each.name.startswith(prefix))
+        return {name.removeprefix(prefix): getattr(self, name) for name in names}
+
+
+# Every kind of option, those of a single verb too.
+_KINDS = {**SECTIONS, "parity": ParityConfig}
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML's options as `section.field` -> value, the names checked, the values not yet.
 
@@ -535,6 +591,22 @@ def evaluate_options() -> dict[str, About]:
     return choose_options("data", *_RUNNING, leave_out=_LEARNED)
 
 
+# What both frameworks' loops take, and what doesn't change the comparison.
+_COMPARED = (
+    *("batch_size", "batch_tokens", "optimizer", "learning_rate", "schedule", "warmup"),
+    *("beta_1", "beta_2", "epsilon", "weight_decay", "clip_norm", "seed"),
+)
+
+
+def parity_options() -> dict[str, About]:
+    """Those of a run that both frameworks take, and those of parity itself."""
+    of_run = choose_options(
+        *("data", "model", *(f"train.{name}" for name in _COMPARED)),
+        leave_out=("streaming", "shuffle_buffer"),
+    )
+    return of_run | options_of("parity")
+
+
 def predict_options() -> dict[str, About]:
     labels = ("label_column", "label_delimiter", "limit_validation")
     return choose_options("data", *_RUNNING, leave_out=(*_LEARNED, *labels))
@@ -561,7 +633,7 @@ class About:
 @cache
 def options_of(section: str) -> dict[str, About]:
     """A section's options, by field name."""
-    kind = SECTIONS[section]
+    kind = _KINDS[section]
     hints = get_type_hints(kind)
     return {each.name: _describe(section, each, hints[each.name]) for each in fields(kind)}
 
@@ -595,8 +667,12 @@ def _about(name: str) -> About:
 
 
 def _checked(name: str, value: Any) -> Any:
+    return _fitted(_about(name), value)
+
+
+def _fitted(about: About, value: Any) -> Any:
     """`value` as the option's own type and within its bounds."""
-    about = _about(name)
+    name = about.place
 
     def refuse(expected: str) -> ConfigError:
         return ConfigError(f"{_called(name)} must be {expected}, not {value!r}", options=[name])
@@ -633,7 +709,8 @@ def _checked(name: str, value: Any) -> Any:
 
 def _called(place: str) -> str:
     """An option's place -> what its users call it: `data.source` -> `data`."""
-    return next(name for name, each in option_names().items() if each == place)
+    names = {each: name for name, each in option_names().items()}
+    return names.get(place, place.partition(".")[2])
 
 
 def _words(kind: type[Any]) -> str:

@@ -10,14 +10,15 @@ While a run works, everything lies in `DIR.partial`. An error removes it, unless
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from tfft.errors import ConfigError, TfftError, TrainingError, listed
 
@@ -137,6 +138,40 @@ class RunFolder:
         if not self.saved:
             return ""
         return f"; saved so far: {listed(shown(each) for each in self.saved.values())}"
+
+
+def check_file(path: Path, *, endings: Sequence[str], overwrite: bool) -> None:
+    """Refuses a file that can't be written, or that would be lost.
+
+    Raises:
+        ConfigError: another ending; the file exists; its folder doesn't.
+    """
+    if path.suffix.lower() not in endings:
+        raise ConfigError(f"{path}: expected an ending of {listed(endings)}", options=["output"])
+    if path.exists() and not overwrite:
+        raise ConfigError(f"{path} exists; choose another --output, or --overwrite it")
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(f"{path}: no folder {path.absolute().parent}; make it first")
+
+
+def as_json(document: Any) -> str:
+    """As it goes into a file: no NaN, which isn't JSON."""
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_file(path: Path, text: str) -> None:
+    """Writes beside `path` first, so that a full disk leaves no half of it.
+
+    Raises:
+        TfftError: it can't be written.
+    """
+    unfinished = path.with_name(f".{path.name}.partial")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise TfftError(f"{path}: can't be written: {_why(error)}") from error
 
 
 def default_output(data: str, *, root: Path = Path("runs")) -> Path:

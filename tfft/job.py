@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from tfft.config import RunConfig
 from tfft.errors import listed
-from tfft.folders import RunFolder
+from tfft.folders import RunFolder, as_json
 from tfft.metrics import Metrics, metrics_of
 from tfft.progress import Progress
 from tfft.provenance import manifest, resolve, run_toml
 from tfft.ready import Prepared
-from tfft.results import FitResult, json_text
+from tfft.results import FitResult
 
 if TYPE_CHECKING:
     from tfft.data.encode import Encoded
@@ -88,7 +88,7 @@ class Job:
         self.folder.write(
             {
                 "run.toml": run_toml(resolved, loss=loss, collate_fn=collate_fn),
-                "manifest.json": json_text(about),
+                "manifest.json": as_json(about),
             }
         )
         self.folder.started = True
@@ -130,8 +130,8 @@ class Job:
         )
         self.folder.write(
             {
-                "metrics.json": json_text(result.to_json()),
-                "history.json": json_text([record.to_json() for record in trained.history]),
+                "metrics.json": as_json(result.to_json()),
+                "history.json": as_json([record.to_json() for record in trained.history]),
             }
         )
         self.folder.finish()

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from tfft.errors import ConfigError, DataError, listed
+from tfft.errors import DataError
+from tfft.folders import check_file
 from tfft.metrics import THRESHOLD, above, sigmoid, softmax
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
@@ -26,12 +27,7 @@ def check_output(output: Path, *, overwrite: bool) -> None:
     Raises:
         ConfigError: an ending that isn't known; the file exists; its folder doesn't.
     """
-    if output.suffix.lower() not in ENDINGS:
-        raise ConfigError(f"{output}: expected an ending of {listed(ENDINGS)}", options=["output"])
-    if output.exists() and not overwrite:
-        raise ConfigError(f"{output} exists; choose another --output, or --overwrite it")
-    if not output.absolute().parent.is_dir():
-        raise ConfigError(f"{output}: no folder {output.absolute().parent}; make it first")
+    check_file(output, endings=ENDINGS, overwrite=overwrite)
 
 
 def predictions(

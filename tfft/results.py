@@ -233,6 +233,129 @@ class ConvertResult:
         return {**asdict(self), "output": str(self.output)}
 
 
-def json_text(document: Any) -> str:
-    """As it stands in a run's folder: strict JSON, indented."""
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+@dataclass(frozen=True)
+class ParityStage:
+    """One thing that TensorFlow and PyTorch were compared in.
+
+    Attributes:
+        difference: the largest, absolute; of `gradients` a part of the tensor's largest number.
+        mean: of the differences, likewise.
+        tolerance: what it may be; None where it is told and not judged.
+        where: the tensor or the step that has the largest.
+        first_beyond: the first tensor or step beyond the tolerance, in the model's order; None
+            where there is none.
+    """
+
+    name: str
+    difference: float
+    mean: float
+    tolerance: float | None
+    where: str = ""
+    first_beyond: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        return self.first_beyond is None
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "passed": self.passed}
+
+
+@dataclass(frozen=True)
+class ParityTensor:
+    """What became of one tensor in both, named as PyTorch names it.
+
+    Attributes:
+        gradient: largest difference, absolute, of the first batch's gradient.
+        gradient_relative: the same as a part of the gradient's largest number.
+        gradient_mean_relative: the mean difference as a part of the gradient's mean size.
+        largest_gradient: the largest number of it in PyTorch.
+        from_exact: how far TensorFlow and PyTorch are each from the gradient in float64, as a part
+            of its largest number.
+        is_exact_zero: whether the gradient is nought in exact arithmetic: there only absolute
+            figures mean anything.
+        parameters: the largest difference of the values, by the step after which.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    gradient: float
+    gradient_relative: float
+    gradient_mean_relative: float
+    largest_gradient: float
+    from_exact: Mapping[str, float]
+    is_exact_zero: bool
+    parameters: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class RecipeEffect:
+    """What one difference between the tutorials' recipes does to the loss, in PyTorch.
+
+    Attributes:
+        name: what is changed, of TensorFlow's recipe alone.
+        change: from what to what.
+        loss: mean training loss over the last tenth of the steps.
+        validation_loss: after all of them.
+        effect: by how much the change moves `validation_loss`.
+    """
+
+    name: str
+    change: str
+    loss: float
+    validation_loss: float
+    effect: float
+
+
+@dataclass(frozen=True)
+class ParityResult:
+    """The certificate: parity.json.
+
+    Attributes:
+        stages: in the order in which a difference would show.
+        tensors: in the model's order; empty where dropout was on.
+        losses: framework -> the loss of each step.
+        validation: framework -> `loss` and the metrics after the epochs.
+        n_steps: of the run, which `epochs` or `steps` made so long, whichever is longer.
+        effects: of `recipe` tutorial, the differences between the recipes, one by one.
+        hashes: sha256 of the checkpoint's weights that both loaded, and of the batches.
+        verdict: one line.
+    """
+
+    task: str
+    data: str
+    model: str
+    architecture: str
+    recipe: str
+    steps: int
+    epochs: int
+    n_steps: int
+    stages: tuple[ParityStage, ...]
+    tensors: tuple[ParityTensor, ...]
+    losses: Mapping[str, tuple[float, ...]]
+    validation: Mapping[str, Mapping[str, float]]
+    effects: tuple[RecipeEffect, ...]
+    tolerances: Mapping[str, float]
+    versions: Mapping[str, str]
+    hashes: Mapping[str, str]
+    verdict: str
+    output: Path = field(default_factory=Path)
+
+    @property
+    def passed(self) -> bool:
+        return all(stage.passed for stage in self.stages)
+
+    @property
+    def exact_zeros(self) -> tuple[str, ...]:
+        """The tensors whose gradient is nought in exact arithmetic."""
+        return tuple(each.name for each in self.tensors if each.is_exact_zero)
+
+    def to_json(self) -> dict[str, Any]:
+        values = asdict(self)
+        del values["output"]
+        return {
+            "passed": self.passed,
+            **values,
+            "stages": [stage.to_json() for stage in self.stages],
+            "exact_zeros": list(self.exact_zeros),
+        }

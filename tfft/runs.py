@@ -16,12 +16,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfft import backend, child, folders
-from tfft.config import DataConfig, RunConfig
+from tfft.config import DataConfig, ParityConfig, RunConfig
 from tfft.errors import ConfigError
 from tfft.progress import Progress, shown_by
+from tfft.pytorch.backend import check_installed
 from tfft.ready import Prepared, prepare, tokenise
-from tfft.results import ConvertResult, EvalResult, FitResult, PlanResult, PredictResult, json_text
+from tfft.results import (
+    ConvertResult,
+    EvalResult,
+    FitResult,
+    ParityResult,
+    PlanResult,
+    PredictResult,
+)
 from tfft.schedules import warmup_steps
+
+# Where a comparison goes where nobody says otherwise.
+PARITY_FILE = Path("parity.json")
 
 if TYPE_CHECKING:
     from tfft.data.encode import Encoded
@@ -55,8 +66,6 @@ def fit(
     output = output or folders.default_output(config.data.source)
     progress = progress or Progress()
     if config.train.library == "pytorch":
-        from tfft.pytorch.backend import check_installed
-
         check_installed()
     if not backend.can_choose(config.train.library):
         if loss is not None or collate_fn is not None:
@@ -278,8 +287,44 @@ def convert(
         )
         result = replace(result, output=folder.path)
         packages = versions(RECORDED_PACKAGES["convert"])
-        folder.write({"conversion.json": json_text({**result.to_json(), "packages": packages})})
+        folder.write(
+            {"conversion.json": folders.as_json({**result.to_json(), "packages": packages})}
+        )
         folder.finish()
+    return result
+
+
+def parity(
+    config: RunConfig,
+    asked: ParityConfig,
+    *,
+    output: Path = PARITY_FILE,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> ParityResult:
+    """Takes the same steps in TensorFlow and in PyTorch, and writes how far they are apart.
+
+    Args:
+        output: parity.json, by any name; the page lies beside it.
+
+    Returns:
+        The result, which may say that they differ: nothing is raised for that.
+    """
+    _check_data_named(config)
+    page = output.with_suffix(".html")
+    for path, ending in ((output, ".json"), (page, ".html")):
+        folders.check_file(path, endings=(ending,), overwrite=overwrite)
+    check_installed()
+    backend.choose("tensorflow")
+    progress = progress or Progress()
+    with shown_by(progress):
+        from tfft.certificate.certify import certify
+
+        result = replace(certify(config, asked, progress=progress), output=output)
+    from tfft.reports.parity import parity_page
+
+    folders.write_file(output, folders.as_json(result.to_json()))
+    folders.write_file(page, parity_page(result))
     return result
 
 

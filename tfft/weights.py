@@ -9,6 +9,7 @@ opens without an error and then crashes on.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,13 @@ from tfft.modeling import LoadedModel
 from tfft.naming import by_pytorch_name
 
 
-def to_pytorch(model: Any) -> dict[str, np.ndarray]:
+def to_pytorch(
+    model: Any, value_of: Callable[[Any], np.ndarray] = lambda weight: weight.numpy()
+) -> dict[str, np.ndarray]:
     """Every weight by PyTorch's name and in its layout.
+
+    Args:
+        value_of: what stands for a weight, in its shape: by default its value.
 
     Raises:
         ModelError: two weights get one name: the architecture's names don't map.
@@ -31,7 +37,7 @@ def to_pytorch(model: Any) -> dict[str, np.ndarray]:
 
     tensors: dict[str, np.ndarray] = {}
     for name, (weight, transpose) in by_pytorch_name(model).items():
-        array = apply_transpose(transpose, weight.numpy(), match_shape=None, pt_to_tf=False)
+        array = apply_transpose(transpose, value_of(weight), match_shape=None, pt_to_tf=False)
         if name.endswith(".bias"):  # GPT-2's are [1, n] in TensorFlow
             array = array.reshape(-1)
         tensors[name] = np.ascontiguousarray(array)

@@ -18,7 +18,7 @@ import click
 
 from tfft.errors import listed
 from tfft.progress import Progress, Received, Step, epoch_line
-from tfft.results import EpochRecord, PlanResult
+from tfft.results import EpochRecord, ParityResult, PlanResult
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # A table of thousands of labels helps nobody.
 MOST_LABELS_SHOWN = 50
+# Where nobody looks at a screen, a tensor's name stays in one line.
+WIDE = 200
 
 
 @contextmanager
@@ -243,6 +245,57 @@ def _label_table(plan: PlanResult) -> Table:
             break
         cells = (f"{counts.get(name, 0):,}" for name in plan.n_examples)
         table.add_row(str(place), Text(label), *cells)
+    return table
+
+
+def show_parity(result: ParityResult) -> None:
+    """The certificate on standard output, as a table; of the tutorials' recipes a second one."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console = Console(highlight=False, soft_wrap=True, width=WIDE)
+    table = Table(box=None, padding=(0, 2), pad_edge=False)
+    for name in ("compared", "difference", "tolerance", "", "where"):
+        table.add_column(
+            name,
+            justify="right" if name.endswith("ce") else "left",
+            overflow="fold",
+            no_wrap=name != "where",
+        )
+    for stage in result.stages:
+        limit = "" if stage.tolerance is None else f"{stage.tolerance:.0e}"
+        word = "differs" if not stage.passed else "" if stage.tolerance is None else "agrees"
+        table.add_row(stage.name, f"{stage.difference:.1e}", limit, word, Text(stage.where))
+    console.print(table)
+    for name, figures in result.validation.items():
+        told = "  ".join(f"{each} {value:.4f}" for each, value in figures.items())
+        console.print(Text(f"{name}, validation: {told}"))
+    if result.exact_zeros:
+        shown = listed(result.exact_zeros, most=2)
+        console.print(
+            Text(f"nought in exact arithmetic, and held to that: the gradient of {shown}")
+        )
+    if result.effects:
+        console.print(_effect_table(result))
+    if result.passed:
+        console.print(Text(result.verdict))
+
+
+def _effect_table(result: ParityResult) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2), pad_edge=False)
+    table.add_column(f"changed ({result.steps} steps, in PyTorch)")
+    table.add_column("")
+    for name in ("loss", "validation loss", "effect"):
+        table.add_column(name, justify="right")
+    for each in result.effects:
+        figures = (f"{each.loss:.4f}", f"{each.validation_loss:.4f}", f"{each.effect:+.4f}")
+        table.add_row(each.name, Text(each.change), *figures)
     return table
 
 
