@@ -322,8 +322,11 @@ class Bench:
         cache: str | None = None,
         python: str | None = None,
     ) -> Child:
-        environ = environ_of(framework, self.threads, self.work / "caches" / (cache or name))
-        threads = {"threads": self.threads.get(framework)}
+        # tfft chooses its own threads, unless they were asked for.
+        is_own = case == "fit_tfft" and self.settings.threads is None
+        chosen: Mapping[str, int | None] = {} if is_own else self.threads
+        environ = environ_of(framework, chosen, self.work / "caches" / (cache or name))
+        threads = {"threads": chosen.get(framework)}
         more = {} if python is None else {"python": python}
         log = self.work / f"{name}.log"
         return Child.start(

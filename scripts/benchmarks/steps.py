@@ -5,7 +5,7 @@ document = profile(settings, loader="bucketed", n_batches=20, work=Path("work"),
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -36,12 +36,30 @@ def profile(
             "n_batches": n_batches,
         }
         environ = environ_of("tensorflow", {"tensorflow": settings.threads}, folder / "cache")
-        with Child.start("step", job, log=folder / "step.log", environ=environ) as child:
-            child.hear()  # warmed up
-            rounds = [child.ask(go="on")["medians"] for _ in range(settings.rounds)]
+        children = [
+            Child.start(
+                "step",
+                {**job, "in_a_fit": in_a_fit},
+                log=folder / f"step-{number}.log",
+                environ=environ,
+            )
+            for number, in_a_fit in enumerate((False, True))
+        ]
+        with children[0], children[1]:
+            for child in children:
+                child.hear()  # warmed up
+            rounds = [_medians(children) for _ in range(settings.rounds)]
         tell(f"{rows.name}: {settings.rounds} rounds of {n_batches} batches")
         document["data"][rows.name] = rounds
     return document
+
+
+def _medians(children: Sequence[Child]) -> dict[str, float]:
+    """One round: each child's turn."""
+    medians: dict[str, float] = {}
+    for child in children:
+        medians |= child.ask(go="on")["medians"]
+    return medians
 
 
 def parts_of(rounds: list[Mapping[str, float]]) -> dict[str, Figure | None]:
@@ -69,7 +87,7 @@ def parts_of(rounds: list[Mapping[str, float]]) -> dict[str, Figure | None]:
 def markdown(document: Mapping[str, Any]) -> str:
     parts = ["# One training step"]
     for name, rounds in document["data"].items():
-        whole = Figure.of([each["whole step, tfft's Adam"] for each in rounds])
+        whole = Figure.of([each["whole step, in a fit"] for each in rounds])
         assert whole is not None
         rows = [
             (

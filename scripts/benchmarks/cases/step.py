@@ -3,11 +3,15 @@
     forward                     the model and its loss
     forward and backward        the same with every gradient
     optimizer ...               the update alone, given gradients: Keras' Adam, and ours
-    whole step ...              all of it as one traced function, as a fit has it
+    whole step ...              all of it as one traced function
     input                       taking the next batch, while steps run
     call                        calling a traced function that does nothing, from Python
 
-Figures are milliseconds.
+    optimizer, in a fit         the update of the rows that occur alone, of an embedding
+    whole step, in a fit        with a CPU's cores sharing the batch
+
+The last two come from a process of their own, for a process has its threads once. Figures are
+milliseconds.
 """
 
 from __future__ import annotations
@@ -24,20 +28,48 @@ from benchmarks.worker import Job, Turn
 
 
 def run(job: Job, turn: Turn) -> None:
-    import tfft
+    (_in_a_fit if job["in_a_fit"] else _part_by_part)(job, turn)
+
+
+def _in_a_fit(job: Job, turn: Turn) -> None:
+    from tfft.backend import tf
+    from tfft.config import TrainConfig
+    from tfft.distribute import open_devices
+    from tfft.embeddings import moving_rows
+    from tfft.modeling import make_optimizer
+    from tfft.steps import make_train_step
+
+    devices = open_devices("auto", batch_size=job["batch_size"])
+    model, train = _open(job)
+    by_batch = [np.unique(features["input_ids"]) for features, _ in train.epoch(0)]
+    occur = np.unique(np.concatenate(by_batch)).astype(np.int32)
+    rows = moving_rows(model, occur)
+    model.optimizer = make_optimizer(TrainConfig())
+    if rows is not None:
+        model.optimizer.move_rows(rows)
+    model.optimizer.build(model.trainable_variables)
+    step = make_train_step(model, model.hf_compute_loss, train.element_spec, devices)
+    gradients = [tf.ones_like(each) for each in model.trainable_variables]
+    if rows is not None:  # whose gradient comes as the slices of a batch's tokens
+        place = [each is rows.variable for each in model.trainable_variables].index(True)
+        slices = tf.ones([len(by_batch[0]), rows.shape[1]])
+        gradients[place] = tf.IndexedSlices(slices, tf.constant(by_batch[0]))
+    update = _update(model.optimizer, model.trainable_variables)
+
+    batches, timer = _endless(train), _Timer()
+    while True:
+        for _ in range(job["n_batches"]):
+            timer.timed("whole step, in a fit", step, *next(batches))
+            timer.timed("optimizer, in a fit", update, gradients)
+        timer.tell(turn)
+
+
+def _part_by_part(job: Job, turn: Turn) -> None:
     from tfft.backend import keras, tf
     from tfft.config import TrainConfig
     from tfft.modeling import make_optimizer
 
-    model = tfft.build_model(job["model"], num_labels=job["n_labels"], reset_head=True)
-    train, _ = tfft.load_data(
-        job["data"],
-        tokenizer=job["model"],
-        model=model,
-        loader=job["loader"],
-        batch_size=job["batch_size"],
-        max_length=job["max_length"],
-    )
+    model, train = _open(job)
     weights = model.trainable_variables
     optimizers = {
         "Keras' Adam": keras.optimizers.Adam(3e-5),
@@ -86,29 +118,58 @@ def run(job: Job, turn: Turn) -> None:
     updates = {name: _update(optimizer, variables) for name, optimizer in optimizers.items()}
     steps = {name: whole(optimizer) for name, optimizer in optimizers.items()}
 
-    batches, on_gpu = _endless(train), bool(tf.config.list_physical_devices("GPU"))
-    taken: defaultdict[str, list[float]] = defaultdict(list)
-
-    def timed(name: str, work: Callable[..., Any], *arguments: Any) -> Any:
-        started = time.perf_counter()
-        result = work(*arguments)
-        if on_gpu:
-            tf.test.experimental.sync_devices()  # work goes on there after the call
-        taken[name].append(1000 * (time.perf_counter() - started))
-        return result
-
+    batches, timer = _endless(train), _Timer()
     while True:
         for _ in range(job["n_batches"]):
-            batch = timed("input", next, batches)
-            timed("call", nothing, *batch)
-            timed("forward", forward, *batch)
-            _, gradients = timed("forward and backward", forward_backward, *batch)
+            batch = timer.timed("input", next, batches)
+            timer.timed("call", nothing, *batch)
+            timer.timed("forward", forward, *batch)
+            _, gradients = timer.timed("forward and backward", forward_backward, *batch)
             for name, update in updates.items():
-                timed(f"optimizer, {name}", update, gradients)
+                timer.timed(f"optimizer, {name}", update, gradients)
             for name, step in steps.items():
-                timed(f"whole step, {name}", step, *batch)
-        turn.tell(medians={name: float(np.median(each)) for name, each in taken.items()})
-        taken.clear()
+                timer.timed(f"whole step, {name}", step, *batch)
+        timer.tell(turn)
+
+
+class _Timer:
+    """Milliseconds by name."""
+
+    def __init__(self) -> None:
+        from tfft.backend import tf
+
+        self._taken: defaultdict[str, list[float]] = defaultdict(list)
+        self._on_gpu = bool(tf.config.list_physical_devices("GPU"))
+
+    def timed(self, name: str, work: Callable[..., Any], *arguments: Any) -> Any:
+        from tfft.backend import tf
+
+        started = time.perf_counter()
+        result = work(*arguments)
+        if self._on_gpu:
+            tf.test.experimental.sync_devices()  # work goes on there after the call
+        self._taken[name].append(1000 * (time.perf_counter() - started))
+        return result
+
+    def tell(self, turn: Turn) -> None:
+        turn.tell(medians={name: float(np.median(each)) for name, each in self._taken.items()})
+        self._taken.clear()
+
+
+def _open(job: Job) -> tuple[Any, Any]:
+    """The compiled model, and the training split."""
+    import tfft
+
+    model = tfft.build_model(job["model"], num_labels=job["n_labels"], reset_head=True)
+    train, _ = tfft.load_data(
+        job["data"],
+        tokenizer=job["model"],
+        model=model,
+        loader=job["loader"],
+        batch_size=job["batch_size"],
+        max_length=job["max_length"],
+    )
+    return model, train
 
 
 def _endless(split: Any) -> Iterator[Any]:
