@@ -16,9 +16,9 @@ import numpy as np
 
 from tfft import modeling
 from tfft.backend import keras, tf
-from tfft.certificate.jobs import CHECKPOINT, Job
+from tfft.certificate.jobs import CHECKPOINT, TRAIN, Job, read_batches
 from tfft.certificate.recordings import Forward
-from tfft.distribute import ONE_DEVICE
+from tfft.distribute import open_devices
 from tfft.errors import ConfigError
 from tfft.pretrained import open_checkpoint
 from tfft.steps import make_train_step
@@ -42,9 +42,17 @@ class TensorFlow:
             optimizer = keras.optimizers.Adam(
                 train.learning_rate, train.beta_1, train.beta_2, epsilon=train.epsilon
             )
+        batches = read_batches(job.inputs(folder) / TRAIN)
+        occur = np.unique(np.concatenate([each["input_ids"].ravel() for each, _ in batches]))
         modeling.compile_model(
-            self._model, task, job.train, optimizer=optimizer, n_steps=job.n_steps
+            self._model,
+            task,
+            job.train,
+            optimizer=optimizer,
+            n_steps=job.n_steps,
+            token_ids=occur.astype(np.int32),
         )
+        self._devices = open_devices("none", batch_size=job.train.batch_size)
         self._losses = modeling.example_losses(self._model, task)
         self._step: Callable[..., Any] | None = None
 
@@ -83,7 +91,7 @@ class TensorFlow:
         if self._step is None:
             self._model.optimizer.build(self._model.trainable_variables)
             spec = tf.nest.map_structure(tf.TensorSpec.from_tensor, batch)
-            self._step = make_train_step(self._model, self._losses, spec, ONE_DEVICE)
+            self._step = make_train_step(self._model, self._losses, spec, self._devices)
         return float(self._step(*batch)[0])
 
     def parameters(self) -> dict[str, np.ndarray]:

@@ -42,6 +42,8 @@ def lines(
             shown = [value if value > 0.0 or not log else float("nan") for value in values]
             [line] = axes.plot(range(1, len(shown) + 1), shown, label=name)
             line.set(color=COLOURS[number % 3], linestyle=DASHES[number % 3])
+            if log:  # a value between two noughts has no line
+                line.set(marker=".")
         if limit is not None:
             axes.axhline(limit, color="#777777", linewidth=0.8, label="tolerance")
         axes.set(xlabel=x, ylabel=y, yscale="log" if log else "linear")
