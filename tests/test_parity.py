@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -152,12 +153,21 @@ def test_tensorflow_equals_pytorch(certified: dict[str, ParityResult], name: str
     ]
 
 
-def test_what_one_side_has_alone_and_does_not_read_is_told(
-    certified: dict[str, ParityResult],
-) -> None:
-    start = certified["mpnet"].stages[0]
-    assert start.passed
-    assert "mpnet.pooler.dense.weight (in TensorFlow alone, unread)" in start.where
+@pytest.mark.parametrize("is_read", [False, True])
+def test_what_one_side_has_alone_is_told_and_a_fault_where_it_is_read(is_read: bool) -> None:
+    from tfft.certificate.compare import _start
+
+    ours: Any = SimpleNamespace(
+        told={
+            "start": {"head.weight": "a", "pooler.weight": "b"},
+            "unread": [] if is_read else ["pooler.weight"],
+        }
+    )
+    theirs: Any = SimpleNamespace(told={"start": {"head.weight": "a"}, "unread": []})
+    start = _start(ours, theirs)
+    assert start.passed != is_read
+    assert start.where.startswith("pooler.weight (in TensorFlow alone")
+    assert _start(ours, ours).where == ""
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

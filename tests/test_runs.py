@@ -244,7 +244,8 @@ def test_smoothing_is_of_the_training_loss_alone(
     )
     # Nearly even labels: what is learned is to say nothing.
     plain = json.loads((run / "history.json").read_text())[0]
-    assert smoothed.history[0].loss != pytest.approx(plain["loss"], rel=0.01)
+    # The same rows, head and dropout: without smoothing it would be the same loss.
+    assert smoothed.history[0].loss != pytest.approx(plain["loss"], rel=1e-4)
     again = tfft.evaluate(tmp_path / "run", data=str(reviews))
     assert dict(again.figures) == pytest.approx(dict(smoothed.validation), abs=SAME_RUN)
 

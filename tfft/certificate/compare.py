@@ -132,7 +132,7 @@ def _part(difference: float, size: float) -> float:
 def _start(tensorflow: Recording, pytorch: Recording) -> ParityStage:
     """Whether both began with the same numbers under the same names.
 
-    What one has alone and doesn't read, as TensorFlow's MPNet its pooler, is told, and no fault.
+    What one has alone and doesn't read is told, and no fault.
     """
     ours, theirs = tensorflow.told["start"], pytorch.told["start"]
     names = list(dict.fromkeys([*theirs, *ours]))
