@@ -18,7 +18,7 @@ from tfft import depths, optimizers
 from tfft.backend import keras, tf
 from tfft.config import TrainConfig
 from tfft.embeddings import moving_rows
-from tfft.errors import ModelError, TrainingError, first_line, listed
+from tfft.errors import ModelError, TrainingError, first_line
 from tfft.loading import Filled, load
 from tfft.naming import pytorch_name
 from tfft.pretrained import Checkpoint
@@ -62,23 +62,14 @@ def load_model(
     Raises:
         ModelError: the head has another number of labels, or the weights can't be read.
     """
-    config = type(checkpoint.config).from_dict(checkpoint.config.to_dict())
-    config.id2label = dict(enumerate(label_names))
-    config.problem_type = task.problem_type
-    config.label2id = {name: number for number, name in enumerate(label_names)}
-    if config.pad_token_id is None:
-        config.pad_token_id = pad_token_id
+    config = checkpoint.config_for(task, label_names, pad_token_id=pad_token_id)
     model, filled = open_model(checkpoint, task.auto_class, config)
-    if filled.mismatched and not reset_head:
-        raise ModelError(
-            f"{checkpoint.name}: the head has another number of labels than {len(label_names)} "
-            f"({filled.mismatched[0]} differs in shape); --reset-head starts from a fresh one"
-        )
-    if missing := _missing_in_body(model, filled.missing):
-        raise ModelError(
-            f"{checkpoint.name}: {len(missing)} weights of a {config.model_type} are missing: "
-            f"{listed(missing, most=3)}"
-        )
+    checkpoint.check_filled(
+        len(label_names),
+        mismatched=filled.mismatched,
+        missing_in_body=_missing_in_body(model, filled.missing),
+        reset_head=reset_head,
+    )
     fresh = (*filled.missing, *filled.mismatched)
     _draw_head(model, None if reset_head else fresh)
     return LoadedModel(model, filled.used, fresh)

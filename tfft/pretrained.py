@@ -82,6 +82,42 @@ class Checkpoint:
         """Whether it says that it was saved with such a head; True where it says nothing."""
         return any(name.endswith(task.head) for name in self.config.architectures or [task.head])
 
+    def config_for(
+        self, task: Task, label_names: Sequence[str], *, pad_token_id: int | None
+    ) -> Any:
+        """A config of its own, for that head; `pad_token_id` where it names none."""
+        config = type(self.config).from_dict(self.config.to_dict())
+        config.id2label = dict(enumerate(label_names))
+        config.problem_type = task.problem_type
+        config.label2id = {name: number for number, name in enumerate(label_names)}
+        if config.pad_token_id is None:
+            config.pad_token_id = pad_token_id
+        return config
+
+    def check_filled(
+        self,
+        n_labels: int,
+        *,
+        mismatched: Sequence[str],
+        missing_in_body: Sequence[str],
+        reset_head: bool,
+    ) -> None:
+        """What a framework found when it filled a model from it.
+
+        Raises:
+            ModelError: the head has another number of labels, or weights of the body are missing.
+        """
+        if mismatched and not reset_head:
+            raise ModelError(
+                f"{self.name}: the head has another number of labels than {n_labels} "
+                f"({mismatched[0]} differs in shape); --reset-head starts from a fresh one"
+            )
+        if missing_in_body:
+            raise ModelError(
+                f"{self.name}: {len(missing_in_body)} weights of a {self.config.model_type} are "
+                f"missing: {listed(missing_in_body, most=3)}"
+            )
+
     def check_head(self, task: Task, label_names: Sequence[str]) -> None:
         """Refuses a trained head for another number of labels.
 

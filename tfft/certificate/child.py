@@ -9,18 +9,15 @@ imports the classes of one of them.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 
 from tfft.errors import TrainingError
+from tfft.pytorch.children import child_environ, command_of, last_line
 
 MODULE = "tfft.pytorch.recorder"
-# What TensorFlow's side sets for itself.
-NOT_FOR_PYTORCH = ("USE_TF", "USE_TORCH", "TF_USE_LEGACY_KERAS")
 
 
 def run_pytorch(
@@ -36,12 +33,11 @@ def run_pytorch(
     Raises:
         TrainingError: the process ended with an error, whose last line is told.
     """
-    environment = {name: text for name, text in os.environ.items() if name not in NOT_FOR_PYTORCH}
-    command = [sys.executable, "-m", MODULE, *map(str, folders)]
+    command = [*command_of(MODULE), *map(str, folders)]
     with (
         TemporaryFile("w+") as errors,
         subprocess.Popen(  # noqa: S603 - our own module
-            command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
+            command, env=child_environ(), stdout=subprocess.PIPE, stderr=errors, text=True
         ) as child,
     ):
         try:
@@ -53,13 +49,9 @@ def run_pytorch(
             raise
         if code := child.wait():
             errors.seek(0)
-            raise TrainingError(f"PyTorch's process {_ended(code)}: {_last_line(errors.read())}")
+            why = last_line(errors.read()) or "it said nothing"
+            raise TrainingError(f"PyTorch's process {_ended(code)}: {why}")
 
 
 def _ended(code: int) -> str:
     return f"was ended by signal {-code}" if code < 0 else "failed"
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1].removeprefix("error: ")[:300] if lines else "it said nothing"

@@ -20,6 +20,7 @@ from tfft.errors import ModelError, TfftError
 from tfft.pytorch.backend import check_installed
 
 Job = Mapping[str, Any]
+_TENSORFLOW_S_OWN = ("USE_TF", "USE_TORCH", "TF_USE_LEGACY_KERAS")
 
 
 def run_child(module: str, job: Job) -> dict[str, Any]:
@@ -29,13 +30,10 @@ def run_child(module: str, job: Job) -> dict[str, Any]:
         TfftError: torch isn't installed, or what the child raised.
     """
     check_installed()
-    root = str(Path(__file__).parents[2])
-    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(  # noqa: S603 - our own module, by name
-        # -P: what lies in the current folder is no module.
-        [sys.executable, "-P", "-m", module],
+        command_of(module),
         input=json.dumps(job),
-        env={**os.environ, "PYTHONPATH": path},
+        env=child_environ(),
         capture_output=True,
         text=True,
         check=False,
@@ -43,12 +41,33 @@ def run_child(module: str, job: Job) -> dict[str, Any]:
     try:
         told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError):
-        lines = done.stderr.strip().splitlines()
-        why = lines[-1][:200] if lines else f"exit code {done.returncode}"
+        why = last_line(done.stderr) or f"exit code {done.returncode}"
         raise TfftError(f"PyTorch's process broke off: {why}") from None
     if "error" in told:
         raise ModelError(told["error"])
     return told
+
+
+def command_of(module: str) -> list[str]:
+    """-P: what lies in the current folder is no module."""
+    return [sys.executable, "-P", "-m", module]
+
+
+def child_environ() -> dict[str, str]:
+    """The environment, with this very tfft, and without what TensorFlow's side set for itself.
+
+    PyTorch's side sets its own.
+    """
+    kept = {name: text for name, text in os.environ.items() if name not in _TENSORFLOW_S_OWN}
+    root = str(Path(__file__).parents[2])
+    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**kept, "PYTHONPATH": path}
+
+
+def last_line(text: str) -> str:
+    """Of what a child told on standard error; empty where it told nothing."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1].removeprefix("error: ")[:300] if lines else ""
 
 
 def answer(main: Callable[[Job], Job]) -> None:

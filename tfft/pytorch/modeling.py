@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tfft.errors import ModelError, first_line, listed
+from tfft.errors import ModelError, first_line
 from tfft.pretrained import Checkpoint
 from tfft.pytorch.backend import torch, transformers
 from tfft.tasks import Task
@@ -57,12 +57,7 @@ def load_model(
             "a run with --framework tensorflow saves them in PyTorch's"
         )
     auto_class = getattr(transformers, task.pytorch_class)
-    config = type(checkpoint.config).from_dict(checkpoint.config.to_dict())
-    config.id2label = dict(enumerate(label_names))
-    config.problem_type = task.problem_type
-    config.label2id = {name: number for number, name in enumerate(label_names)}
-    if config.pad_token_id is None:
-        config.pad_token_id = pad_token_id
+    config = checkpoint.config_for(task, label_names, pad_token_id=pad_token_id)
     try:
         model, info = auto_class.from_pretrained(
             str(checkpoint.weights_folder),
@@ -76,17 +71,13 @@ def load_model(
     except Exception as error:
         raise ModelError(f"{checkpoint.name}: can't be loaded: {first_line(error)}") from error
     mismatched = sorted(name for name, *_ in info["mismatched_keys"])
-    if mismatched and not reset_head:
-        raise ModelError(
-            f"{checkpoint.name}: the head has another number of labels than {len(label_names)} "
-            f"({mismatched[0]} differs in shape); --reset-head starts from a fresh one"
-        )
     lacking = sorted(info["missing_keys"])
-    if missing := _missing_in_body(model, lacking):
-        raise ModelError(
-            f"{checkpoint.name}: {len(missing)} weights of a {config.model_type} are missing: "
-            f"{listed(missing, most=3)}"
-        )
+    checkpoint.check_filled(
+        len(label_names),
+        mismatched=mismatched,
+        missing_in_body=_missing_in_body(model, lacking),
+        reset_head=reset_head,
+    )
     fresh = (*lacking, *mismatched)
     _draw_head(model, None if reset_head else fresh)
     return LoadedModel(model, fresh)
