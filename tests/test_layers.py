@@ -38,6 +38,7 @@ LAYERS = (
     {"pretrained"},
     {"ready", "planning"},
     {"data.padding"},
+    {"data.parcels"},
     {"data.split", "data.arrays", "data.buckets", "data.streams", "data.loaders", "data.flow"},
     {"naming", "loading", "embeddings", "distribute", "precision", "depths"},
     {"optimizers"},
