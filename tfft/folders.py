@@ -72,7 +72,8 @@ class RunFolder:
                 yield folder
             except KeyboardInterrupt:
                 folder._leave(keep=folder.started)
-                left = f"{shown(partial)} stays{folder._told()}" if folder.started else ""
+                told = folder._told() or ", without an epoch: none was done"
+                left = f"{shown(partial)} stays{told}" if folder.started else ""
                 raise KeyboardInterrupt(left) from None
             except OSError as error:
                 folder._leave(keep=bool(folder.saved))
@@ -137,7 +138,7 @@ class RunFolder:
     def _told(self) -> str:
         if not self.saved:
             return ""
-        return f"; saved so far: {listed(shown(each) for each in self.saved.values())}"
+        return f"; saved so far: {', '.join(map(shown, self.saved.values()))}"
 
 
 def check_file(path: Path, *, endings: Sequence[str], overwrite: bool) -> None:
