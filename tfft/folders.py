@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -145,7 +146,7 @@ def check_file(path: Path, *, endings: Sequence[str], overwrite: bool) -> None:
     """Refuses a file that can't be written, or that would be lost.
 
     Raises:
-        ConfigError: another ending; the file exists; its folder doesn't.
+        ConfigError: another ending; the file exists; its folder doesn't, or takes no file.
     """
     if path.suffix.lower() not in endings:
         raise ConfigError(f"{path}: expected an ending of {listed(endings)}", options=["output"])
@@ -153,6 +154,11 @@ def check_file(path: Path, *, endings: Sequence[str], overwrite: bool) -> None:
         raise ConfigError(f"{path} exists; choose another --output, or --overwrite it")
     if not path.absolute().parent.is_dir():
         raise ConfigError(f"{path}: no folder {path.absolute().parent}; make it first")
+    try:  # rather than after minutes of work
+        tempfile.TemporaryFile(dir=path.absolute().parent).close()
+    except OSError as error:
+        why = error.strerror or error
+        raise ConfigError(f"{path}: can't be written: {why}; choose another --output") from None
 
 
 def as_json(document: Any) -> str:
