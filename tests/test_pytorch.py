@@ -150,6 +150,18 @@ def refusal(function, **options):
 told["nan"] = refusal(tfft.fit, **common, learning_rate=1e30, output=output / "nan")
 told["other"] = refusal(tfft.evaluate, model=str(output / "native"), data=asked["data"])
 told["own_loss"] = refusal(tfft.fit, **common, loss=lambda labels, logits: 0.0)
+
+# What this machine may well have.
+from tfft.pytorch import devices, framework, trainer
+torch.cuda.is_available = lambda: False
+told["no GPU"] = refusal(framework._device, name="gpu")
+torch.cuda.is_bf16_supported = lambda including_emulation: False
+torch.cuda.get_device_name = lambda device: "Card 7"
+told["no bfloat16"] = refusal(
+    devices.check_precision, device=torch.device("cuda"), precision="bfloat16"
+)
+trainer.find_spec = lambda name: None
+told["no accelerate"] = refusal(trainer.fit, job=None)
 told["tensorflow"] = "tensorflow" in sys.modules
 print(json.dumps(told))
 """
@@ -314,6 +326,21 @@ def test_no_number_names_the_rows_and_another_framework_the_way_out(told: Any) -
     assert "start a process of its own" in told["other"]
     assert told["own_loss"] == "loss= is for framework tensorflow, not pytorch"
     assert told["tensorflow"] is False
+
+
+@pytest.mark.parametrize(
+    ("lacking", "line"),
+    [
+        ("no GPU", "PyTorch finds no GPU; --device cpu needs none"),
+        ("no bfloat16", "Card 7 has no bfloat16; try --precision float32"),
+        (
+            "no accelerate",
+            'Trainer needs accelerate, which comes with pip install "tfft[torch]"',
+        ),
+    ],
+)
+def test_what_the_machine_lacks_is_told_in_one_line(told: Any, lacking: str, line: str) -> None:
+    assert told[lacking] == line
 
 
 def test_trainer_runs_in_a_process_of_its_own_where_tensorflow_has_this_one(
