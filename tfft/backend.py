@@ -25,10 +25,17 @@ if TYPE_CHECKING:
     import tensorflow as tf
     import tf_keras as keras
     import transformers
+    from tensorflow.core.protobuf import saved_model_pb2
 
-__all__ = ["keras", "tf", "transformers"]
+__all__ = ["keras", "saved_model_pb2", "tf", "transformers"]
 
-_MODULES = {"tf": "tensorflow", "keras": "tf_keras", "transformers": "transformers"}
+_MODULES = {
+    "tf": "tensorflow",
+    "keras": "tf_keras",
+    "transformers": "transformers",
+    # How a SavedModel lies on disk; tf.* has no name for it.
+    "saved_model_pb2": "tensorflow.core.protobuf.saved_model_pb2",
+}
 # transformers imports torch where it is installed (5 s); USE_TORCH=1 hides its TF classes. It reads
 # them once, when it is imported: a process has the classes of one framework.
 _SWITCHES = {
@@ -106,7 +113,7 @@ def _import(name: str) -> Any:
                 module.config.experimental.set_memory_growth(gpu, True)
         module.get_logger().setLevel("ERROR")
     else:
-        if name == "keras":
+        if name in ("keras", "saved_model_pb2"):
             __getattr__("tf")
         module = import_module(_MODULES[name])
     return module
