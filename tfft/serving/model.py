@@ -167,6 +167,6 @@ def _some(tensor: Tensor) -> np.ndarray:
 
 
 def _told(error: Any) -> str:
-    """TensorFlow's own words, without the paths of its graph that follow them."""
-    words: str = error.message or type(error).__name__
-    return words.strip().splitlines()[0].split(" [Op:")[0][:300]
+    """What TensorFlow says, without where in its graph: the last line before `[[{{node ...`."""
+    words: str = (error.message or type(error).__name__).split("\n\t [[")[0]
+    return words.split(" [Op:")[0].strip().splitlines()[-1].strip()[:300]
