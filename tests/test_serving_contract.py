@@ -249,6 +249,7 @@ def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
         ({"max_rows": 10, "max_waiting": 5}, "max_waiting 5 is below max_rows 10"),
         ({"no_batching": True, "batch_timeout_ms": 1.0}, "give one of them"),
         ({"name": "a/b"}, "without spaces, / and :"),
+        ({"prot": 80}, "did you mean 'port'?"),
     ],
 )
 def test_options_that_cannot_be_are_usage_errors(options: dict[str, Any], told: str) -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
+import json
 import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
+import httpx
 import numpy as np
 import pytest
 from bundles import LABELS, make_bundle, score
-from starlette.testclient import TestClient
 
 from tfft.config import ServeConfig
 from tfft.serving.app import make_app
@@ -22,8 +25,31 @@ from tfft.serving.bundle import open_bundle
 from tfft.serving.page import MOST_BARS, make_bars, read_form
 from tfft.serving.server import open_service
 
-Open = Callable[..., TestClient]
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+class Site:
+    """The routes, asked without a socket in one event loop, as a server has it."""
+
+    def __init__(self, bundle: Path, **options: Any) -> None:
+        app = make_app(open_service(open_bundle(bundle), ServeConfig(**options)))
+        self._client = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=app), base_url="http://site"
+        )
+        self._loop = asyncio.Runner()
+
+    def get(self, path: str) -> httpx.Response:
+        return self._loop.run(self._client.get(path))
+
+    def post(self, path: str, **body: Any) -> httpx.Response:
+        return self._loop.run(self._client.post(path, **body))
+
+    def close(self) -> None:
+        self._loop.run(self._client.aclose())
+        self._loop.close()
+
+
+Open = Callable[..., Site]
 
 
 @pytest.fixture(scope="module")
@@ -33,23 +59,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def opened(folder: Path) -> Iterator[Open]:
-    clients: dict[str, TestClient] = {}
+    sites: dict[str, Site] = {}
 
-    def open_one(name: str, **options: object) -> TestClient:
-        if name not in clients:
-            bundle = make_bundle(folder / name, **options)  # type: ignore[arg-type]
-            app = make_app(open_service(open_bundle(bundle), ServeConfig(max_body_mib=1.0)))
-            # One event loop for all of a client's requests, as a server has.
-            clients[name] = TestClient(app).__enter__()
-        return clients[name]
+    def open_one(name: str, **options: Any) -> Site:
+        if name not in sites:
+            sites[name] = Site(make_bundle(folder / name, **options), max_body_mib=1.0)
+        return sites[name]
 
     yield open_one
-    for each in clients.values():
-        each.__exit__(None, None, None)
+    for each in sites.values():
+        each.close()
 
 
-def type_in(client: TestClient, **fields: str) -> tuple[int, str]:
-    answer = client.post("/", data=fields)
+def type_in(site: Site, **fields: str) -> tuple[int, str]:
+    answer = site.post("/", data=fields)
     return answer.status_code, answer.text
 
 
@@ -93,9 +116,9 @@ def test_nothing_is_fetched_and_nothing_runs(opened: Open) -> None:
 
 
 def test_a_pair_has_two_fields(opened: Open) -> None:
-    client = opened("pairs", pairs=True)
-    assert re.findall(r'<textarea id="(\w+)"', client.get("/").text) == ["text", "text_pair"]
-    _, page = type_in(client, text="ab", text_pair="abc")
+    site = opened("pairs", pairs=True)
+    assert re.findall(r'<textarea id="(\w+)"', site.get("/").text) == ["text", "text_pair"]
+    _, page = type_in(site, text="ab", text_pair="abc")
     assert bars(page)[0][1] == f"{100 * score('ab', 'abc'):.1f} %"
 
 
@@ -105,17 +128,17 @@ def test_a_regression_shows_its_number(opened: Open) -> None:
 
 
 def test_a_bundle_of_tokens_says_that_there_is_nothing_to_type(opened: Open) -> None:
-    client = opened("tokens", kind="tokens")
-    assert "takes tokens, not texts" in client.get("/").text
-    assert type_in(client, text="a")[0] == 400
+    site = opened("tokens", kind="tokens")
+    assert "takes tokens, not texts" in site.get("/").text
+    assert type_in(site, text="a")[0] == 400
 
 
 def test_without_labels_json_the_ids_and_the_model_s_answer_stand_in(folder: Path) -> None:
     bundle = make_bundle(folder / "bare")
     (bundle / "1" / LABELS_FILE).unlink()
-    app = make_app(open_service(open_bundle(bundle), ServeConfig()))
-    with TestClient(app) as client:
-        _, page = type_in(client, text="a")
+    site = Site(bundle)
+    _, page = type_in(site, text="a")
+    site.close()
     assert [name for name, _ in bars(page)] == [LABELS[0], "class 1"]
 
 
@@ -127,10 +150,10 @@ def test_nothing_typed_is_told_on_the_page(opened: Open, fields: dict[str, str])
 
 
 def test_a_form_that_is_too_long_or_none_is_refused(opened: Open) -> None:
-    client = opened("films")
-    assert type_in(client, text="a" * 2**20)[0] == 413
+    site = opened("films")
+    assert type_in(site, text="a" * 2**20)[0] == 413
     for body in (b"\xff", b"text=%FF", b"&".join([b"text=a"] * 9)):
-        assert client.post("/", content=body).status_code == 400
+        assert site.post("/", content=body).status_code == 400
 
 
 def test_a_form_s_text_comes_as_it_was_typed() -> None:
@@ -148,46 +171,51 @@ def test_the_answer_s_label_is_marked_and_more_labels_than_fit_are_counted(opene
     assert make_bars(np.zeros(0, np.float32), None, ()) == ()
 
 
+# What only the test puts into the page: it tells the boxes as the browser has laid them out.
+PROBE = """<script>
+const box = each => each.getBoundingClientRect();
+const root = document.documentElement;
+parent.postMessage(JSON.stringify({
+  bars: [...document.querySelectorAll('svg')].map(
+    svg => [box(svg).width, box(svg).height, box(svg.querySelector('rect')).width]),
+  names: [...document.querySelectorAll('.name')].map(each => each.innerText),
+  typed: document.querySelector('textarea').value,
+  beyond: root.scrollWidth - root.clientWidth,
+}), '*');
+</script></body>"""
+FRAME = """<!doctype html><pre>nothing</pre><script>
+onmessage = told => { document.querySelector('pre').textContent = told.data; };
+</script><iframe src="page.html" style="border: 0; width: WIDTHpx; height: 900px"></iframe>"""
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 @pytest.mark.parametrize("width", [360, 1200])
-def test_chromium_shows_the_bars_within_the_screen(
+def test_chromium_shows_the_bars_and_fits_the_screen(
     opened: Open, tmp_path: Path, width: int
 ) -> None:
-    """What the browser makes of it: the boxes that a script, put in for the test alone, reads."""
-    _, page = type_in(opened("films"), text="a fine film " + "w" * 300)
-    probe = """<script>
-      const box = each => each.getBoundingClientRect();
-      const sizes = [...document.querySelectorAll('svg')].map(svg => [
-        box(svg).width, box(svg.querySelector('rect')).width, box(svg).height]);
-      const wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
-      document.body.innerHTML = '<pre>' + JSON.stringify({sizes, wide}) + '</pre>';
-    </script>"""
-    frame = f'<iframe src="page.html" style="width:{width}px;height:900px;border:0"></iframe>'
-    (tmp_path / "page.html").write_text(page.replace("</body>", f"{probe}</body>"))
-    (tmp_path / "index.html").write_text(frame)
-    del frame
-    dom = in_chromium(tmp_path / "page.html", width, tmp_path / "profile")
-    found = re.search(r"<pre>(.*?)</pre>", dom)
-    assert found, dom[-500:]
-    import json
-
-    seen = json.loads(found[1])
-    assert seen["wide"] == 0, "the page is wider than the screen"
-    second = score("a fine film " + "w" * 300)
-    parts = [bar / whole for whole, bar, _ in seen["sizes"]]
-    assert parts == pytest.approx([second, 1 - second], abs=0.01)
-    assert all(height > 4 for _, _, height in seen["sizes"])
+    text = "\n<a fine film> " + "w" * 300
+    _, page = type_in(opened("films"), text=text)
+    (tmp_path / "page.html").write_text(page.replace("</body>", PROBE))
+    (tmp_path / "frame.html").write_text(FRAME.replace("WIDTH", str(width)))
+    seen = seen_by_chromium(tmp_path / "frame.html", tmp_path / "profile")
+    assert seen["typed"] == text
+    assert seen["names"] == [LABELS[1], LABELS[0]]
+    assert seen["beyond"] == 0, "the page is wider than the screen"
+    parts = [bar / whole for whole, _, bar in seen["bars"]]
+    second = score(text)
+    assert parts == pytest.approx([second, 1 - second], abs=0.01)  # a pixel of a narrow screen
+    assert all(whole > width / 2 and height > 4 for whole, height, _ in seen["bars"])
 
 
-def in_chromium(path: Path, width: int, profile: Path) -> str:
-    """The page's DOM after its scripts."""
+def seen_by_chromium(path: Path, profile: Path) -> Any:
+    """What the page's `pre` holds in the end."""
     assert CHROMIUM is not None
     done = subprocess.run(
         [
             *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
             *("--no-first-run", "--disable-background-networking", "--disable-component-update"),
-            *("--disable-sync", f"--user-data-dir={profile}", f"--window-size={width},900"),
-            *("--dump-dom", path.as_uri()),
+            *("--disable-sync", f"--user-data-dir={profile}", "--window-size=1300,900"),
+            *("--virtual-time-budget=5000", "--dump-dom", path.as_uri()),
         ],
         capture_output=True,
         text=True,
@@ -195,4 +223,6 @@ def in_chromium(path: Path, width: int, profile: Path) -> str:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-1000:]
-    return done.stdout
+    found = re.search(r"<pre>(.*?)</pre>", done.stdout, flags=re.DOTALL)
+    assert found, done.stdout[-500:]
+    return json.loads(html.unescape(found[1]))

@@ -441,6 +441,12 @@ class ServeConfig:
             ConfigError: as `RunConfig.from_options`.
         """
         abouts = options_of("serve")
+        for name in options:
+            if name not in abouts:
+                raise ConfigError(
+                    f"unknown option '{name}'{nearest(name, abouts)}; there are {listed(abouts)}",
+                    options=[f"serve.{name}"],
+                )
         config = cls(**{name: _fitted(abouts[name], value) for name, value in options.items()})
         if config.max_waiting < config.max_rows:
             raise ConfigError(
