@@ -98,6 +98,9 @@ def open_service(bundle: Bundle, config: ServeConfig) -> Any:
     Raises:
         ModelError: it can't.
     """
+    from tfft import backend
+
+    backend.leave_onednn()
     from tfft.serving.batching import Batcher
     from tfft.serving.model import cores, load_model, share_cores
     from tfft.serving.service import Service
