@@ -116,6 +116,8 @@ def _soak(server: Server, good: Sequence[Shot], settings: LoadSettings) -> dict[
 
 
 def _summary(measured: Measured) -> dict[str, Any]:
+    if not measured.latencies_s:
+        raise ChildError(f"no request was answered: {measured.wrong[0]}")
     return {
         "n_requests": sum(measured.counts.values()),
         "seconds": measured.seconds,
