@@ -48,9 +48,11 @@ class Shot:
 
 @dataclass
 class Measured:
-    """Attributes:
-    latencies_s: of the answered requests, sorted at the end.
-    wrong: what came instead of what should have; `kind: status body`.
+    """What came back.
+
+    Attributes:
+        latencies_s: of the answered requests, sorted at the end.
+        wrong: what came instead of what should have; `kind: status body`.
     """
 
     seconds: float = 0.0

@@ -40,9 +40,11 @@ BAD_EVERY = 10
 
 @dataclass(frozen=True)
 class LoadSettings:
-    """Attributes:
-    seconds: of each measurement, one a round for each number of clients and each mode.
-    n_requests: of the long run.
+    """How long, and with how many clients.
+
+    Attributes:
+        seconds: of each reading, one a round for each number of clients and each mode.
+        n_requests: of the long run.
     """
 
     clients: tuple[int, ...] = (1, 4, 16)
@@ -61,8 +63,10 @@ class Server:
 
 
 def measure(bundle: Path, settings: LoadSettings, *, work: Path, tell: Tell) -> dict[str, Any]:
-    """Raises:
-    ChildError: a server doesn't start.
+    """Every reading, and the long run.
+
+    Raises:
+        ChildError: a server doesn't start, or doesn't take texts.
     """
     rounds: list[dict[str, Any]] = []
     with ExitStack() as stack:

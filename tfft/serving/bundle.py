@@ -22,9 +22,11 @@ _GRAPHS = ("saved_model.pb", "saved_model.pbtxt")
 
 @dataclass(frozen=True)
 class Bundle:
-    """Attributes:
-    path: the SavedModel, `BUNDLE/<version>`.
-    label_names: by class id; empty where the bundle doesn't say.
+    """The version that is served.
+
+    Attributes:
+        path: the SavedModel, `BUNDLE/<version>`.
+        label_names: by class id; empty where the bundle doesn't say.
     """
 
     path: Path

@@ -25,9 +25,11 @@ _KEYS = ("signature_name", "instances", "inputs")
 
 @dataclass(frozen=True)
 class Call:
-    """Attributes:
-    by_rows: whether it came as `instances`, and is answered as `predictions`.
-    arrays: by input; the first axis is the rows.
+    """What a client asks for, as a signature takes it.
+
+    Attributes:
+        by_rows: whether it came as `instances`, and is answered as `predictions`.
+        arrays: by input; the first axis is the rows.
     """
 
     signature: Signature

@@ -47,8 +47,10 @@ def cores() -> int:
 
 @dataclass(frozen=True)
 class Model:
-    """Attributes:
-    signature_defs: as protobuf's JSON has them, for /metadata.
+    """A loaded SavedModel.
+
+    Attributes:
+        signature_defs: as protobuf's JSON has them, for /metadata.
     """
 
     signatures: Mapping[str, Signature]
@@ -85,7 +87,7 @@ class Model:
         """Calls each signature once: its first call takes a second or more.
 
         Raises:
-            ModelError: none of the calls of a signature goes through.
+            ModelError: a signature's call fails.
         """
         for name, signature in self.signatures.items():
             arrays = {key: _some(tensor) for key, tensor in signature.inputs.items()}
@@ -96,8 +98,10 @@ class Model:
 
 
 def load_model(bundle: Bundle) -> Model:
-    """Raises:
-    ModelError: it isn't a SavedModel that this TensorFlow can load, or has no signature.
+    """Reads the SavedModel and its signatures.
+
+    Raises:
+        ModelError: this TensorFlow can't load it, or it has no default signature.
     """
     definitions = _read_definitions(bundle)
     try:

@@ -36,9 +36,11 @@ MOST_BARS = 20
 
 @dataclass(frozen=True)
 class Bar:
-    """Attributes:
-    score: 0 to 1.
-    is_chosen: whether the model answers with this label.
+    """A label with its score.
+
+    Attributes:
+        score: 0 to 1.
+        is_chosen: whether the model answers with this label.
     """
 
     name: str

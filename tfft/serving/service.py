@@ -47,8 +47,10 @@ class Service:
         return signature if signature.takes_text else None
 
     async def predict(self, body: bytes) -> bytes:
-        """Raises:
-        RequestError: what is wrong with the request.
+        """A request's body -> its answer's.
+
+        Raises:
+            RequestError: what is wrong with the request.
         """
         call = contract.read_call(body, self.model.signatures, max_rows=self.config.max_rows)
         outputs = await self.batcher.submit(call.signature.name, call.arrays, call.n_rows)
@@ -67,7 +69,7 @@ class Service:
         return contract.write_metadata(self.name, self.bundle.version, self.model.signature_defs)
 
     def check(self, name: str, version: str | None, *, to_predict: bool) -> None:
-        """Whether this is what is served.
+        """Refuses what isn't served.
 
         Raises:
             RequestError: another name or version; 404.

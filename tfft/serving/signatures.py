@@ -14,9 +14,11 @@ DEFAULT = "serving_default"
 
 @dataclass(frozen=True)
 class Tensor:
-    """Attributes:
-    dtype: TensorFlow's name for it: `string`, `int32`, `float32` ...
-    shape: None for any length; None as a whole for any rank.
+    """What an input or output may be.
+
+    Attributes:
+        dtype: TensorFlow's name for it: `string`, `int32`, `float32` ...
+        shape: None for any length; None as a whole for any rank.
     """
 
     dtype: str
