@@ -171,6 +171,15 @@ def test_the_answer_s_label_is_marked_and_more_labels_than_fit_are_counted(opene
     assert make_bars(np.zeros(0, np.float32), None, ()) == ()
 
 
+def test_every_label_that_a_multi_label_model_gives_is_marked() -> None:
+    scores = np.array([0.9, 0.2, 0.8], np.float32)
+    names = ("arts", "politics", "[sports]")
+    made = make_bars(scores, json.dumps(["arts", "[sports]"]).encode(), names)
+    assert [bar.name for bar in made if bar.is_chosen] == ["arts", "[sports]"]
+    assert [bar.is_chosen for bar in make_bars(scores, b"[]", names)] == [False] * 3
+    assert [bar.is_chosen for bar in make_bars(scores, b"[sports]", names)] == [False, True, False]
+
+
 # What only the test puts into the page: it tells the boxes as the browser has laid them out.
 PROBE = """<script>
 const box = each => each.getBoundingClientRect();

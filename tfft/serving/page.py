@@ -8,7 +8,9 @@ A plain form and no script: what is shown is made here, and every text is escape
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -100,17 +102,28 @@ def make_bars(scores: np.ndarray, label: object, label_names: tuple[str, ...]) -
 
     Args:
         scores: float32 [labels].
-        label: the model's own answer, as bytes; it names the highest where nothing else does.
+        label: the model's own answer, as bytes: a name, or of multi-label a JSON list of them. A
+            single one names the highest score where nothing else does.
         label_names: by class id; where there aren't as many as scores, the ids stand for them.
     """
     known = len(label_names) == len(scores)
     names = list(label_names) if known else [f"class {number}" for number in range(len(scores))]
-    chosen = label.decode("utf-8", "replace") if isinstance(label, bytes) else None
-    highest = int(np.argmax(scores)) if len(scores) else 0
-    if chosen and not known and len(scores):
-        names[highest] = chosen
+    given = _labels_given(label, names)
+    if len(given) == 1 and not known and len(scores):
+        names[int(np.argmax(scores))] = given[0]
     order = np.argsort(-scores, kind="stable")
-    return tuple(Bar(names[each], float(scores[each]), names[each] == chosen) for each in order)
+    return tuple(Bar(names[each], float(scores[each]), names[each] in given) for each in order)
+
+
+def _labels_given(label: object, names: Sequence[str]) -> list[str]:
+    """The model's answer: a name, or of multi-label a JSON list of names."""
+    if not isinstance(label, bytes):
+        return []
+    text = label.decode("utf-8", "replace")
+    if text not in names and text.startswith("["):
+        with suppress(ValueError):
+            return [str(each) for each in json.loads(text)]
+    return [text]
 
 
 def render(service: Service, asked: Asked) -> str:
