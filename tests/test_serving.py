@@ -335,6 +335,18 @@ print(outcomes[0].stderr)
     assert out.splitlines()[1].startswith("error: nowhere: no such folder")
 
 
+def test_a_folder_s_name_that_no_url_can_have_asks_for_another(tmp_path: Path) -> None:
+    from tfft.config import ServeConfig
+    from tfft.errors import ConfigError
+    from tfft.serving.server import serve
+
+    version = tmp_path / "a:b" / "1"
+    (version / "variables").mkdir(parents=True)
+    (version / "saved_model.pb").touch()
+    with pytest.raises(ConfigError, match="choose one with --name"):
+        serve(version.parent, ServeConfig(), ready=lambda told: None)
+
+
 def test_what_serving_needs_is_named_where_it_is_missing(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

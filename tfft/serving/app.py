@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -33,10 +32,10 @@ def make_app(service: Service) -> Starlette:
     async def models(request: Request) -> Response:
         path = request.scope["path"]
         if request.method == "POST" and (found := _PREDICT.fullmatch(path)):
-            service.check(unquote(found[1]), found[2], to_predict=True)
+            service.check(found[1], found[2], to_predict=True)
             return _json(await service.predict(await read_body(request, service.max_body_bytes)))
         if request.method == "GET" and (found := _LOOK.fullmatch(path)):
-            service.check(unquote(found[1]), found[2], to_predict=False)
+            service.check(found[1], found[2], to_predict=False)
             return _json(service.metadata() if found[3] else service.status())
         raise RequestError(_malformed(request.method, path))
 

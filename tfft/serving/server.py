@@ -47,6 +47,8 @@ def serve(
     """
     _check_installed()
     bundle = open_bundle(folder)
+    if config.name is None and ":" in bundle.name:
+        raise ConfigError(f"{bundle.name} can't be a name in a URL; choose one with --name")
     with closing(_bind(config)) as door:
         (progress or Progress()).stage("loading the model")
         service = open_service(bundle, config)
