@@ -13,7 +13,7 @@ import tfft
 PACKAGE = Path(tfft.__file__).parent
 # From the bottom up; a module may import from the lines above its own, and from its own line.
 LAYERS = (
-    {"errors", "tasks", "heads", "certificate.tolerances"},
+    {"errors", "tasks", "heads", "certificate.tolerances", "serving.signatures"},
     {"config", "results", "metrics"},
     {"reports.charts", "reports.parity"},
     {"schedules"},
@@ -53,6 +53,12 @@ LAYERS = (
     {"pytorch.framework", "certificate.certify"},
     {"pytorch.recorder"},
     {"conversion", "keras_fit", "served"},
+    {"serving.bundle", "serving.tensors"},
+    {"serving.contract", "serving.batching", "serving.model"},
+    {"serving.service"},
+    {"serving.page"},
+    {"serving.app"},
+    {"serving.server"},
     {"runs"},
     {"api"},
     {"cli"},
@@ -72,6 +78,7 @@ LIGHT = (
     "job",
     "loop",
     "doctor",
+    "serving.server",
 )
 
 
@@ -101,7 +108,7 @@ def layer(name: str) -> int | None:
     return None
 
 
-PACKAGES = {"data", "certificate", "pytorch", "reports"}
+PACKAGES = {"data", "certificate", "pytorch", "reports", "serving"}
 WITHOUT_LAYER = {"__init__", "__main__", "builtin", "cli", *PACKAGES}
 
 

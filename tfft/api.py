@@ -22,6 +22,7 @@ from tfft.config import (
     DataConfig,
     ParityConfig,
     RunConfig,
+    ServeConfig,
     build_options,
     choose_options,
     evaluate_options,
@@ -202,6 +203,28 @@ def parity(
     """
     config, asked = merge_parity({"data": data, **options})
     return runs.parity(config, asked, output=Path(output), overwrite=overwrite, progress=progress)
+
+
+def serve(
+    bundle: str | os.PathLike[str],
+    *,
+    ready: Callable[[str], None] | None = None,
+    **options: Any,
+) -> None:
+    """Puts a bundle behind HTTP until SIGTERM or Ctrl-C.
+
+    Args:
+        bundle: what `tfft export` wrote.
+        ready: told what is served and where, once it is; by default the logger `tfft` is.
+        **options: every option of `tfft serve`: `port`, `host`, `max_batch` ...
+
+    Raises:
+        TfftError: there is nothing to serve, or nowhere.
+    """
+    from tfft.serving import server
+
+    config = ServeConfig.from_options(options)
+    server.serve(Path(bundle), config, ready=ready or Progress().note)
 
 
 def load_data(
@@ -426,5 +449,6 @@ _show_options(plan, choose_options("data", "model", "train"))
 _show_options(evaluate, evaluate_options())
 _show_options(predict, predict_options())
 _show_options(parity, parity_options())
+_show_options(serve, options_of("serve"))
 _show_options(load_data, choose_options("data", "train"))
 _show_options(build_model, build_options())
