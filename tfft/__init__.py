@@ -19,7 +19,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tfft.api import build_model, convert, evaluate, fit, load_data, parity, plan, predict
+    from tfft.api import (
+        build_model,
+        convert,
+        evaluate,
+        export,
+        fit,
+        load_data,
+        parity,
+        plan,
+        predict,
+    )
     from tfft.errors import (
         ConfigError,
         DataError,
@@ -41,6 +51,7 @@ __all__ = [
     "build_model",
     "convert",
     "evaluate",
+    "export",
     "fit",
     "load_data",
     "parity",
