@@ -12,10 +12,10 @@ from tfft import served
 from tfft.config import ExportConfig, RunConfig
 from tfft.distribute import Devices
 from tfft.errors import ExportError, first_line
-from tfft.export import live as live_model
 from tfft.export.bundle import CHECK, Place
 from tfft.export.check import TOLERANCE, check
 from tfft.export.identity import prove
+from tfft.export.live import Live, ask
 from tfft.export.readme import BATCHING, About, readme
 from tfft.export.signatures import TEXT_SIGNATURE, TOKEN_SIGNATURES, Servable
 from tfft.export.texts import Texts, read_texts
@@ -49,7 +49,7 @@ def assemble(
     tokenizer, identity, why_no_text = _tokenizer(saved, texts, progress)
     loaded = served.build(saved, devices, progress)
     progress.stage("asking the live model")
-    live = live_model.ask(saved, loaded, texts.compared, devices=devices, progress=progress)
+    live = ask(saved, loaded, texts.compared, devices=devices, progress=progress)
 
     progress.stage("saving")
     threshold = None
@@ -127,7 +127,7 @@ def _tokenizer(
 def _save(
     servable: Servable,
     place: Place,
-    live: live_model.Live,
+    live: Live,
     names: list[str],
     labels: list[str],
 ) -> None:

@@ -42,7 +42,7 @@ def check(folder: Path, live: Live, *, signatures: Sequence[str]) -> dict[str, A
     """
     job = {"saved_model": str(folder), "signatures": list(signatures), **live.to_json()}
     found = _run(job)
-    _judge(found, live, signatures)
+    judge(found, live, signatures)
     return found
 
 
@@ -75,7 +75,7 @@ def _run(job: Mapping[str, Any]) -> dict[str, Any]:
         return found
 
 
-def _judge(found: Mapping[str, Any], live: Live, signatures: Sequence[str]) -> None:
+def judge(found: Mapping[str, Any], live: Live, signatures: Sequence[str]) -> None:
     """Refuses what isn't as it has to be.
 
     Raises:
