@@ -36,6 +36,17 @@ LAYERS = (
     {"data.examples", "data.cache", "data.choice", "data.buffer"},
     {"data.encode"},
     {"pretrained"},
+    {
+        "export.components",
+        "export.characters",
+        "export.words",
+        "export.fingerprints",
+        "export.fuzz",
+    },
+    {"export.literals", "export.assembly", "export.wordpiece"},
+    {"export.bert_words"},
+    {"export.tokenizer"},
+    {"export.identity"},
     {"ready", "planning"},
     {"data.padding"},
     {"data.split", "data.arrays", "data.buckets", "data.streams", "data.loaders", "data.flow"},
@@ -101,7 +112,7 @@ def layer(name: str) -> int | None:
     return None
 
 
-PACKAGES = {"data", "certificate", "pytorch", "reports"}
+PACKAGES = {"data", "certificate", "export", "pytorch", "reports"}
 WITHOUT_LAYER = {"__init__", "__main__", "builtin", "cli", *PACKAGES}
 
 
