@@ -6,9 +6,11 @@ readme(about)       # Markdown: what goes in, what comes out, a line of curl
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from tfft.export.signatures import TEXT_SIGNATURE
 
@@ -57,14 +59,15 @@ def readme(about: About) -> str:
         _labels(about),
         "## Serving\n\nAny TensorFlow Serving loads it, with no custom op:\n\n"
         "```sh\ndocker run -p 8501:8501 -e TF_ENABLE_ONEDNN_OPTS=1 "
-        f'-v "$PWD:/models/{about.name}" -e MODEL_NAME={about.name} tensorflow/serving\n```\n\n'
+        f'-v "$PWD":{_in_a_shell(f"/models/{about.name}")} '
+        f"-e MODEL_NAME={_in_a_shell(about.name)} tensorflow/serving\n```\n\n"
         "`batching_parameters.txt` is for `--enable_batching --batching_parameters_file`.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _call(about: About) -> str:
-    url = f"http://localhost:8501/v1/models/{about.name}:predict"
+    url = f"http://localhost:8501/v1/models/{quote(about.name)}:predict"
     if about.why_no_text is None:
         inputs = about.signatures[TEXT_SIGNATURE]["inputs"]
         body: dict[str, Any] = {"instances": [{name: _EXAMPLES[name] for name in inputs}]}
@@ -113,6 +116,10 @@ def _labels(about: About) -> str:
             "scores are independent."
         )
     return f"## Labels\n\nIn the order of `scores`, as in `labels.json`:\n\n{listed}\n\n{told}"
+
+
+def _in_a_shell(text: str) -> str:
+    return shlex.quote(_one_line(text))
 
 
 def _one_line(name: str) -> str:
