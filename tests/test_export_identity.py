@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from helpers import one_line
 from tiny import VOCABULARY
@@ -73,7 +74,7 @@ def test_bytes_that_are_no_text_are_compared_as_replacement_characters(tokenizer
     graph = opened(tokenizer)
     proof = prove(graph, tokenizer, [b"good\xff\xc3"], max_length=16, every_code_point=False)
     assert proof.n_tokens == 3
-    wrong = type(graph.model.table)([], longest=100)
+    wrong = type(graph.model.table)([(np.array([0]), False, 0)], longest=100)
     graph.model.table = wrong
     with pytest.raises(ExportError, match=r"b'good\\\\xff'"):
         prove(graph, tokenizer, [b"good\xff"], max_length=16, every_code_point=False)

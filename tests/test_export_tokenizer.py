@@ -60,7 +60,7 @@ def changed(tokenizer: Any, **parts: Any) -> Any:
 
     values = json.loads(tokenizer.backend_tokenizer.to_str()) | parts
     backend = Tokenizer.from_str(json.dumps(values))
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="[PAD]")
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="[PAD]")  # noqa: S106
 
 
 def equal(graph: Any, tokenizer: Any, texts: list[Any], pairs: list[Any] | None = None) -> int:
@@ -207,8 +207,8 @@ def test_added_tokens_that_are_not_reproduced_are_named(folder: Path) -> None:
 
 def test_an_added_token_is_found_inside_words(folder: Path) -> None:
     tokenizer = bert(folder)
-    tokenizer.add_tokens(["ÉTÉ"])
-    assert equal(*opened(tokenizer), ["l'été Étés ETE e\u0301te", "été"])
+    tokenizer.add_tokens(["ÉTA"])
+    assert equal(*opened(tokenizer), ["l'éta Étas ETA e\u0301ta", "éta"])
 
 
 def test_a_slow_tokenizer_is_refused(folder: Path) -> None:

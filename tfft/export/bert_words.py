@@ -11,6 +11,7 @@ stripped, the text is decomposed first, and that sorts combining marks, of which
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,8 @@ class BertSplitter:
     """
 
     def __init__(self, backend: Any, components: Components) -> None:
-        normalize, n_tokens = backend.normalizer.normalize_str, len(components.added_tokens)
-        folds = probe_folds(normalize)
+        n_tokens = len(components.added_tokens)
+        folds = probe_folds(backend.normalizer.normalize_str)
         bits = probe_kinds(backend.pre_tokenizer, np.unique(folds.values)).astype(np.int32) * _KIND
         self._sorting = _Sorting.of(components.normalizer or {}, n_tokens=n_tokens)
         if self._sorting is not None:
@@ -56,11 +57,11 @@ class BertSplitter:
         )
         raw, normalized = [], []
         for number, each in enumerate(components.added_tokens, start=N_CODE_POINTS):
+            points = code_points(each.found_as(backend.normalizer))
             if each.normalized:
-                points = code_points(normalize(each.content))
                 normalized.append((points | bits[points], number | ALONE * _KIND))
             else:
-                raw.append((code_points(each.content), number))
+                raw.append((points, number))
         self._raw = Literals(raw, blank=_BLANK)
         self._normalized = Literals(normalized, blank=_BLANK | SPACE * _KIND)
 
@@ -121,7 +122,7 @@ class _Sorting:
         """None of a normalizer that doesn't decompose."""
         if not _strips_accents(settings):
             return None
-        from tokenizers.normalizers import NFD, BertNormalizer
+        from tokenizers.normalizers import BertNormalizer
 
         cleaned = BertNormalizer(
             clean_text=settings["clean_text"],
@@ -129,7 +130,7 @@ class _Sorting:
             strip_accents=False,
             lowercase=False,
         ).normalize_str
-        decompose: Callable[[str], str] = NFD().normalize_str
+        decompose = _decompose()
         return cls(
             probe_folds(lambda text: decompose(cleaned(text))),
             probe_ranks(decompose),
@@ -142,6 +143,14 @@ class _Sorting:
         ranks = tf.cast(tf.gather(self._ranks, points), tf.int64)
         runs = tf.cumsum(tf.cast(ranks == 0, tf.int64))
         return tf.gather(points, tf.argsort(runs * _RUN + ranks, stable=True)), starts
+
+
+@cache
+def _decompose() -> Callable[[str], str]:
+    from tokenizers.normalizers import NFD
+
+    decompose: Callable[[str], str] = NFD().normalize_str
+    return decompose
 
 
 def _strips_accents(settings: Mapping[str, Any]) -> bool:

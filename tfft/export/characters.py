@@ -13,6 +13,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,26 @@ def probe_kinds(pre_tokenizer: Any, among: np.ndarray) -> np.ndarray:
     return kinds
 
 
+def probe_classes(pre_tokenizer: Any) -> np.ndarray:
+    """Of a byte-level pre-tokenizer: letter 0, number 1, white space 2, any other 3.
+
+    Returns:
+        int8 [N_CODE_POINTS].
+    """
+    classes = np.full(N_CODE_POINTS, 2, np.int8)
+    for chunk in chunks():
+        for number, like in ((0, "a"), (1, "1"), (3, "!")):
+            # Each stands after one of that class, and is followed by a line's end.
+            text = "".join(f"{like}{each}\n\n" for each in chunk)
+            owners = np.zeros(len(text), np.int32)
+            for n, (_, (first, last)) in enumerate(pre_tokenizer.pre_tokenize_str(text)):
+                owners[first:last] = n
+            joined = owners[0::4] == owners[1::4]
+            classes[ord(chunk[0]) : ord(chunk[-1]) + 1][joined] = number
+    return classes
+
+
+@cache
 def probe_ranks(decompose: Callable[[str], str]) -> np.ndarray:
     """The order in which canonical decomposition sorts combining characters: int16 [N_CODE_POINTS].
 
@@ -108,24 +129,14 @@ def probe_ranks(decompose: Callable[[str], str]) -> np.ndarray:
     by_class = {unicodedata.combining(each): each for chunk in chunks() for each in chunk}
     marks = [by_class[each] for each in sorted(by_class) if each]
     lowest, highest = marks[0], marks[-1]
-    moved = _swapped(decompose, lambda each: each + lowest)
-    moving = _swapped(decompose, lambda each: highest + each)
     ranks = np.zeros(N_CODE_POINTS, np.int16)
-    for each in moved | moving:
-        ranks[ord(each)] = 1 + sum(decompose(each + mark) == mark + each for mark in marks)
-    return ranks
-
-
-def _swapped(decompose: Callable[[str], str], pair: Callable[[str], str]) -> set[str]:
-    """Of which characters the pair comes out in the other order."""
-    found = set()
     for chunk in chunks():
-        pieces = decompose(_FENCE.join(map(pair, chunk))).split(_FENCE)
+        # Two that would change places if nothing stood between them.
+        triples = [highest + each + lowest for each in chunk]
+        pieces = decompose(_FENCE.join(triples)).split(_FENCE)
         if len(pieces) != len(chunk):
-            pieces = [decompose(pair(each)) for each in chunk]
-        found |= {
-            each
-            for each, piece in zip(chunk, pieces, strict=True)
-            if piece != pair(each) and piece == pair(each)[::-1]
-        }
-    return found
+            pieces = list(map(decompose, triples))
+        for each, triple, piece in zip(chunk, triples, pieces, strict=True):
+            if piece != triple and sorted(piece) == sorted(triple):
+                ranks[ord(each)] = 1 + sum(decompose(each + mark) == mark + each for mark in marks)
+    return ranks

@@ -49,6 +49,12 @@ class AddedToken:
     lstrip: bool
     rstrip: bool
 
+    def found_as(self, normalizer: Any) -> str:
+        """The literal that is looked for."""
+        if not self.normalized or normalizer is None:
+            return self.content
+        return str(normalizer.normalize_str(self.content))
+
 
 @dataclass(frozen=True)
 class Components:
@@ -82,8 +88,11 @@ def read_components(tokenizer: Any) -> Components:
         allowed = _PIPELINES[kind][part]
         found = (parts[part] or {}).get("type")
         if found not in allowed:
-            raise _refused(part, found or "missing", f"{listed(allowed)} with {kind}")
+            names = listed(each or "none" for each in allowed)
+            raise _refused(part, found or "missing", f"{names} with {kind}")
     _check_model(model)
+    if not (parts["pre_tokenizer"] or {}).get("use_regex", True):
+        raise _refused("pre_tokenizer.use_regex", "false", "ByteLevel with its regular expression")
     for side in ("padding_side", "truncation_side"):
         if getattr(tokenizer, side) != "right":
             raise _refused(side, getattr(tokenizer, side), "right")
@@ -93,7 +102,8 @@ def read_components(tokenizer: Any) -> Components:
     if "attention_mask" not in features:
         raise _refused("model_input_names", listed(features), "those with an attention_mask")
     tokens = tuple(map(_added_token, parts["added_tokens"]))
-    if shared := _overlapping([each.content for each in tokens]):
+    normalizer = tokenizer.backend_tokenizer.normalizer
+    if shared := _overlapping([each.found_as(normalizer) for each in tokens]):
         raise _refused("added tokens", f"{shared!r} beside one like it", "those that don't overlap")
     single, pair = _templates(parts["post_processor"], tokenizer)
     return Components(
@@ -109,13 +119,27 @@ def read_components(tokenizer: Any) -> Components:
     )
 
 
+def byte_symbols() -> list[str]:
+    """The character that stands for each byte in a byte-level vocabulary: 256 of them."""
+    visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    hidden = [each for each in range(256) if each not in visible]
+    return [chr(each) if each in visible else chr(256 + hidden.index(each)) for each in range(256)]
+
+
 _PIPELINES: dict[str, dict[str, tuple[str | None, ...]]] = {
     "WordPiece": {"normalizer": ("BertNormalizer",), "pre_tokenizer": ("BertPreTokenizer",)},
+    "BPE": {"normalizer": (None,), "pre_tokenizer": ("ByteLevel",)},
 }
 
 
 def _check_model(model: Mapping[str, Any]) -> None:
-    if model["unk_token"] not in model["vocab"]:
+    if model["type"] == "BPE":
+        for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"):
+            if model.get(name):
+                raise _refused(f"model.{name}", model[name], "BPE without it")
+        if missing := [each for each in byte_symbols() if each not in model["vocab"]]:
+            raise _refused("model.vocab", f"without {missing[0]!r}", "one with all 256 bytes")
+    elif model["unk_token"] not in model["vocab"]:
         raise _refused("model.unk_token", model["unk_token"], "a token of the vocabulary")
 
 

@@ -15,6 +15,8 @@ from tfft.backend import tf
 from tfft.errors import ExportError
 from tfft.export.assembly import Assembly
 from tfft.export.bert_words import BertSplitter
+from tfft.export.byte_pairs import BytePairs
+from tfft.export.byte_words import ByteLevelSplitter
 from tfft.export.components import Components, n_special, read_components
 from tfft.export.wordpiece import WordPiece
 from tfft.export.words import Words
@@ -38,8 +40,14 @@ def open_tokenizer(tokenizer: Any, *, max_length: int) -> GraphTokenizer:
             f"{n_special(components.single)} tokens are special ones"
         )
     backend = tokenizer.backend_tokenizer
-    splitter = BertSplitter(backend, components)
-    model = WordPiece(components.model, components.added_tokens)
+    splitter: Any
+    model: Any
+    if components.model["type"] == "BPE":
+        splitter = ByteLevelSplitter(backend, components)
+        model = BytePairs(components.model, components.added_tokens, backend)
+    else:
+        splitter = BertSplitter(backend, components)
+        model = WordPiece(components.model, components.added_tokens)
     return GraphTokenizer(components, splitter, model, max_length=max_length)
 
 
