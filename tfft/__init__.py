@@ -15,7 +15,9 @@ Names load lazily: `import tfft` itself imports nothing.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
         build_model,
         convert,
         evaluate,
+        export,
         fit,
         load_data,
         parity,
@@ -51,6 +54,7 @@ __all__ = [
     "build_model",
     "convert",
     "evaluate",
+    "export",
     "fit",
     "load_data",
     "parity",
@@ -69,3 +73,14 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
+
+
+class _Package(ModuleType):
+    def __setattr__(self, name: str, value: object) -> None:
+        # Python binds a package that it imports to its parent: `tfft.export` is the function all
+        # the same, also when something in the package of that name has been imported.
+        if not (name in __all__ and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
