@@ -25,10 +25,17 @@ if TYPE_CHECKING:
     import tensorflow as tf
     import tf_keras as keras
     import transformers
+    from tensorflow.core.protobuf import saved_model_pb2
 
-__all__ = ["keras", "tf", "transformers"]
+__all__ = ["keras", "saved_model_pb2", "tf", "transformers"]
 
-_MODULES = {"tf": "tensorflow", "keras": "tf_keras", "transformers": "transformers"}
+_MODULES = {
+    "tf": "tensorflow",
+    "keras": "tf_keras",
+    "transformers": "transformers",
+    # How a SavedModel lies on disk; tf.* has no name for it.
+    "saved_model_pb2": "tensorflow.core.protobuf.saved_model_pb2",
+}
 # transformers imports torch where it is installed (5 s); USE_TORCH=1 hides its TF classes. It reads
 # them once, when it is imported: a process has the classes of one framework.
 _SWITCHES = {
@@ -36,6 +43,7 @@ _SWITCHES = {
     "pytorch": {"USE_TORCH": "1", "USE_TF": "0"},
 }
 _chosen = "tensorflow"
+_takes_onednn = True
 
 
 def chosen() -> str:
@@ -66,6 +74,17 @@ def choose(framework: str) -> None:
     _chosen = framework
 
 
+def leave_onednn() -> None:
+    """Has TensorFlow use oneDNN where it does so by itself; before its import.
+
+    Calls of one text to a few, each of another length, are slower with it: 16 clients of a MiniLM
+    got 225 answers a second with it and 412 without, and without batching 72 and 165 (two AVX2
+    cores, where TensorFlow leaves it off).
+    """
+    global _takes_onednn
+    _takes_onednn = False
+
+
 def _prepare_environment() -> None:
     os.environ.update(_SWITCHES[_chosen])
     # Its TF classes need Keras 2. Without tf-keras the variable makes TensorFlow's import fail.
@@ -74,7 +93,8 @@ def _prepare_environment() -> None:
     # Its matrix products and, as much, its buffers, which are kept where malloc gives them back: a
     # step of MiniLM took 167 ms with them and 242 without, on two AVX2 cores (16 texts of CoLA).
     # TensorFlow takes them by itself on processors that have instructions for neural networks.
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    if _takes_onednn:
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     # TensorFlow's C++ side logs to standard error, where only our own lines belong.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -106,7 +126,7 @@ def _import(name: str) -> Any:
                 module.config.experimental.set_memory_growth(gpu, True)
         module.get_logger().setLevel("ERROR")
     else:
-        if name == "keras":
+        if name in ("keras", "saved_model_pb2"):
             __getattr__("tf")
         module = import_module(_MODULES[name])
     return module

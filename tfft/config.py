@@ -396,8 +396,107 @@ class ParityConfig:
         return {name.removeprefix(prefix): getattr(self, name) for name in names}
 
 
+@dataclass(frozen=True)
+class ExportConfig:
+    """What `tfft export` is asked beside its data; no part of a run.toml."""
+
+    version: int | None = option(
+        None, "The version's number. Default: one more than the bundle's last.", minimum=1
+    )
+    limit_train: int = option(
+        100_000, "Prove the tokenizer on at most N of the training texts.", minimum=1
+    )
+    limit_validation: int = option(
+        2_000, "Compare the scores of at most N validation texts.", minimum=1
+    )
+    fuzz_texts: int = option(20_000, "Prove the tokenizer on N made-up texts, too.", minimum=1)
+    seed: int = option(42, "Seeds the made-up texts.", minimum=0, below=2**32)
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> ExportConfig:
+        """Of field -> value.
+
+        Raises:
+            ConfigError: as `RunConfig.from_options`.
+        """
+        abouts = options_of("export")
+        return cls(**{name: _fitted(abouts[name], value) for name, value in options.items()})
+
+
+@dataclass(frozen=True)
+class ServeConfig:
+    """What `tfft serve` is asked; no part of a run.toml."""
+
+    host: str = option(
+        "127.0.0.1",
+        "The address to listen on. Any other than 127.0.0.1 lets other machines in, and nobody is "
+        "asked who they are.",
+        metavar="ADDRESS",
+    )
+    port: int = option(
+        8501, "The port to listen on; 0 takes one that is free.", minimum=0, maximum=65535
+    )
+    name: str | None = option(
+        None, "The model's name in /v1/models/NAME. Default: the name of BUNDLE's folder."
+    )
+    max_batch: int = option(
+        16,
+        "The most rows that go through the model together; larger requests go in parts.",
+        minimum=1,
+    )
+    batch_timeout_ms: float = option(
+        5.0,
+        "The longest that a request waits for others to go through the model with it. A client "
+        "that is alone doesn't wait.",
+        minimum=0.0,
+        maximum=10_000.0,
+    )
+    no_batching: bool = option(False, "Have each request go through the model alone.")
+    max_rows: int = option(1024, "The most rows that a request may have.", minimum=1)
+    max_waiting: int = option(
+        4096, "The most rows that may be under way; requests beyond get 503.", minimum=1
+    )
+    max_body_mib: float = option(
+        8.0, "The longest body of a request, in MiB.", above=0.0, maximum=1024.0
+    )
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> ServeConfig:
+        """Of field -> value.
+
+        Raises:
+            ConfigError: as `RunConfig.from_options`.
+        """
+        abouts = options_of("serve")
+        for name in options:
+            if name not in abouts:
+                raise ConfigError(
+                    f"unknown option '{name}'{nearest(name, abouts)}; there are {listed(abouts)}",
+                    options=[f"serve.{name}"],
+                )
+        config = cls(**{name: _fitted(abouts[name], value) for name, value in options.items()})
+        if config.max_waiting < config.max_rows:
+            raise ConfigError(
+                f"max_waiting {config.max_waiting} is below max_rows {config.max_rows}: no such "
+                "request could be answered",
+                options=["serve.max_waiting", "serve.max_rows"],
+            )
+        if config.no_batching and "batch_timeout_ms" in options:
+            raise ConfigError(
+                "batch_timeout_ms is how long requests wait for each other, and no_batching has "
+                "none wait; give one of them",
+                options=["serve.no_batching", "serve.batch_timeout_ms"],
+            )
+        if config.name is not None and not re.fullmatch(r"[^/:\s]+", config.name):
+            raise ConfigError(
+                f"name must be a text without spaces, / and :, not {config.name!r}",
+                options=["serve.name"],
+            )
+        return config
+
+
 # Every kind of option, those of a single verb too.
-_KINDS = {**SECTIONS, "parity": ParityConfig}
+_KINDS = {**SECTIONS, "parity": ParityConfig, "export": ExportConfig, "serve": ServeConfig}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -605,6 +704,15 @@ def parity_options() -> dict[str, About]:
         leave_out=("streaming", "shuffle_buffer"),
     )
     return of_run | options_of("parity")
+
+
+def export_options() -> dict[str, About]:
+    """What to prove a bundle with, how the saved model is read, and those of export itself."""
+    of_saved = choose_options(
+        *("data.source", "data.text_column", "data.max_length"),
+        *("model.threshold", "model.allow_pickle"),
+    )
+    return of_saved | options_of("export")
 
 
 def predict_options() -> dict[str, About]:

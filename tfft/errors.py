@@ -5,7 +5,8 @@
     ├── DataError       what was read, or could not be
     ├── ModelError      a checkpoint, its tokenizer, its head
     ├── TrainingError   a run that cannot go on
-    └── ExportError     a bundle that cannot be made
+    ├── ExportError     a bundle that cannot be made
+    └── RequestError    what a client asked a server for, and cannot have
 
 Each message is one line that says what was expected, what came and what to try. The library
 raises; only the command line turns an error into an exit code.
@@ -50,6 +51,18 @@ class TrainingError(TfftError):
 
 class ExportError(TfftError):
     pass
+
+
+class RequestError(TfftError):
+    """Answered to the client that is at fault; the server goes on.
+
+    Attributes:
+        status: HTTP's number for it, as TensorFlow Serving chooses it.
+    """
+
+    def __init__(self, message: str, *, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
