@@ -49,6 +49,7 @@ LAYERS = (
     {"export.identity"},
     {"ready", "planning"},
     {"data.padding"},
+    {"data.parcels"},
     {"data.split", "data.arrays", "data.buckets", "data.streams", "data.loaders", "data.flow"},
     {"naming", "loading", "embeddings", "distribute", "precision", "depths"},
     {"optimizers"},
