@@ -15,9 +15,12 @@ PACKAGE = Path(tfft.__file__).parent
 LAYERS = (
     {"errors", "tasks", "heads", "certificate.tolerances"},
     {"config", "results", "metrics"},
-    {"reports.charts", "reports.parity"},
+    {"reports.charts", "reports.pages", "reports.parity"},
     {"schedules"},
     {"progress", "backend", "pytorch.backend", "folders", "minilm"},
+    {"reports.tuning"},
+    {"tuning.roles", "tuning.spaces", "tuning.rising", "tuning.record", "tuning.engine"},
+    {"tuning.leaving"},
     {"child"},
     {"doctor.findings"},
     {"doctor.packages"},
@@ -49,10 +52,17 @@ LAYERS = (
     {"pytorch.trainer"},
     {"steps"},
     {"weights", "training", "predictions"},
+    {"bench"},
     {"certificate.tensorflow", "certificate.start", "certificate.compare"},
     {"pytorch.framework", "certificate.certify"},
     {"pytorch.recorder"},
     {"conversion", "keras_fit", "served"},
+    {"tuning.oracles", "tuning.tuner"},
+    {"tuning.trying"},
+    {"tuning.confirming", "tuning.crew"},
+    {"tuning.chief"},
+    {"tuning.search"},
+    {"tuning.worker"},
     {"runs"},
     {"api"},
     {"cli"},
@@ -101,7 +111,7 @@ def layer(name: str) -> int | None:
     return None
 
 
-PACKAGES = {"data", "certificate", "pytorch", "reports"}
+PACKAGES = {"data", "certificate", "pytorch", "reports", "tuning"}
 WITHOUT_LAYER = {"__init__", "__main__", "builtin", "cli", *PACKAGES}
 
 

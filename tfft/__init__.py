@@ -19,7 +19,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tfft.api import build_model, convert, evaluate, fit, load_data, parity, plan, predict
+    from tfft.api import (
+        build_model,
+        convert,
+        evaluate,
+        fit,
+        load_data,
+        parity,
+        plan,
+        predict,
+        tune,
+    )
     from tfft.errors import (
         ConfigError,
         DataError,
@@ -46,6 +56,7 @@ __all__ = [
     "parity",
     "plan",
     "predict",
+    "tune",
 ]
 
 

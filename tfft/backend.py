@@ -2,6 +2,7 @@
 
     from tfft.backend import keras, tf          # imports TensorFlow, prepared
     from tfft.backend import transformers       # without it, and without torch
+    from tfft.backend import keras_tuner        # one that takes Keras 2's models
     backend.choose("pytorch")                   # before that: with torch, and without TensorFlow
 
 Importing this module imports none of them: each loads when its name is first asked for. What has to
@@ -22,13 +23,21 @@ from typing import TYPE_CHECKING, Any
 from tfft.errors import TfftError, first_line
 
 if TYPE_CHECKING:
+    import keras_tuner
     import tensorflow as tf
     import tf_keras as keras
     import transformers
 
-__all__ = ["keras", "tf", "transformers"]
+__all__ = ["keras", "keras_tuner", "tf", "transformers"]
 
-_MODULES = {"tf": "tensorflow", "keras": "tf_keras", "transformers": "transformers"}
+_MODULES = {
+    "tf": "tensorflow",
+    "keras": "tf_keras",
+    "keras_tuner": "keras_tuner",
+    "transformers": "transformers",
+}
+# What brings a module that isn't needed by all.
+_EXTRAS = {"keras_tuner": "tune"}
 # transformers imports torch where it is installed (5 s); USE_TORCH=1 hides its TF classes. It reads
 # them once, when it is imported: a process has the classes of one framework.
 _SWITCHES = {
@@ -89,6 +98,10 @@ def __getattr__(name: str) -> Any:
     try:
         module = _import(name)
     except ImportError as error:
+        if name in _EXTRAS and getattr(error, "name", None) == name:
+            raise TfftError(
+                f'{name} isn\'t installed; try pip install "tfft[{_EXTRAS[name]}]"'
+            ) from None
         raise TfftError(
             f"{_MODULES[name]} can't be imported ({first_line(error)}); tfft doctor says what is "
             "missing, and the line that installs it"
@@ -105,11 +118,32 @@ def _import(name: str) -> Any:
                 # Else TensorFlow takes all of a GPU's memory at once, a neighbour's too.
                 module.config.experimental.set_memory_growth(gpu, True)
         module.get_logger().setLevel("ERROR")
+    elif name == "keras_tuner":
+        with _keras_2_as_keras():
+            module = import_module(name)
     else:
         if name == "keras":
             __getattr__("tf")
         module = import_module(_MODULES[name])
     return module
+
+
+@contextmanager
+def _keras_2_as_keras() -> Iterator[None]:
+    """`import keras` gives Keras 2.
+
+    Keras Tuner 1.4.8 takes models of that module alone, and a TFAutoModel is one of tf_keras.
+    """
+    if "keras_tuner" in sys.modules:
+        raise ImportError("it was imported before; take it from tfft.backend instead")
+    kept = sys.modules.get("keras")
+    sys.modules["keras"] = __getattr__("keras")
+    try:
+        yield
+    finally:
+        del sys.modules["keras"]
+        if kept is not None:
+            sys.modules["keras"] = kept
 
 
 @contextmanager

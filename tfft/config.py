@@ -32,6 +32,7 @@ OPTIMIZERS = ("adam", "adamw")
 STRATEGIES = ("auto", "none", "mirrored")
 PRECISIONS = ("float32", "bfloat16", "float16")
 SCHEDULES = ("constant", "linear", "cosine", "polynomial")
+TUNERS = ("random", "bayesian", "hyperband", "grid", "range")
 # The rate that `polynomial` ends with: transformers' lr_end.
 POLYNOMIAL_END = 1e-7
 
@@ -396,8 +397,69 @@ class ParityConfig:
         return {name.removeprefix(prefix): getattr(self, name) for name in names}
 
 
+@dataclass(frozen=True)
+class TuneConfig:
+    """What `tfft tune` is asked beside the run's own config; no part of a run.toml."""
+
+    learning_rate: str = option(
+        "1e-6:1e-3",
+        "The rates to search, by their logarithm. A list names them, a single one fixes it.",
+        metavar="LOW:HIGH",
+    )
+    space: tuple[str, ...] = option(
+        (),
+        "Another training option to search: a list, or a range (of its logarithm with :log at the "
+        "end), such as train.batch_size=8,16,32. Give it once for each.",
+        metavar="SECTION.OPTION=A,B,...|LOW:HIGH",
+    )
+    tuner: str = option(
+        "random",
+        "How trials are chosen. range is no search: one short run with the rate rising, and the "
+        "rate that its losses suggest.",
+        choices=TUNERS,
+    )
+    objective: str | None = option(
+        None,
+        "What makes a trial the best: a metric or loss, measured on a tenth of train that no "
+        "trial learns from. Default: the task's metric.",
+        choices=("loss", *METRIC_NAMES),
+    )
+    max_trials: int | None = option(
+        None, "Trials at most. Default: 10; of hyperband and grid, all that they have.", minimum=1
+    )
+    max_minutes: float | None = option(None, "Begin no trial after N minutes.", above=0.0)
+    from_range: bool = option(
+        False, "Do the range test first, and search about the rate that it suggests."
+    )
+    workers: int = option(1, "Processes on this machine that share the trials.", minimum=1)
+    confirm: int = option(0, "Train the two best trials again, with N other seeds each.", minimum=0)
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> TuneConfig:
+        """Of field -> value.
+
+        Raises:
+            ConfigError: as `RunConfig.from_options`.
+        """
+        abouts = options_of("tune")
+        asked = cls(**{name: _fitted(abouts[name], value) for name, value in options.items()})
+        if asked.tuner == "range" and (more := [n for n in _OF_A_SEARCH if n in options]):
+            raise ConfigError(
+                f"{more[0]} is for a search, and tuner range runs none", options=["tuner", more[0]]
+            )
+        if asked.confirm == 1:
+            raise ConfigError(
+                "confirm needs 2 seeds or more: one of them has no spread", options=["confirm"]
+            )
+        return asked
+
+
+# What `--tuner range`, which runs no trials, has no use for.
+_OF_A_SEARCH = (
+    *("space", "objective", "max_trials", "max_minutes", "from_range", "workers", "confirm"),
+)
 # Every kind of option, those of a single verb too.
-_KINDS = {**SECTIONS, "parity": ParityConfig}
+_KINDS = {**SECTIONS, "parity": ParityConfig, "tune": TuneConfig}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -605,6 +667,25 @@ def parity_options() -> dict[str, About]:
         leave_out=("streaming", "shuffle_buffer"),
     )
     return of_run | options_of("parity")
+
+
+# Training options that a search may take for a dimension of its own: those that change what is
+# learned, and leave the data, the devices and the figures as they are.
+TUNABLE = tuple(
+    f"train.{name}"
+    for name in (
+        *("learning_rate", "epochs", "steps", "batch_size", "batch_tokens", "optimizer"),
+        *("schedule", "warmup", "beta_1", "beta_2", "epsilon", "weight_decay", "layer_decay"),
+        *("clip_norm", "ema", "freeze", "label_smoothing"),
+    )
+)
+
+
+def tune_options() -> dict[str, About]:
+    """Those of a run, and those of tune itself; the objective stands for `metric_for_best`."""
+    left_out = ("streaming", "shuffle_buffer", "framework", "learning_rate", "metric_for_best")
+    of_run = choose_options("data", "model", "train", leave_out=(*left_out, "evaluate_every"))
+    return of_run | options_of("tune")
 
 
 def predict_options() -> dict[str, About]:
