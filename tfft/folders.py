@@ -24,6 +24,8 @@ from tfft.errors import ConfigError, TfftError, TrainingError, listed
 
 # What a folder has that a verb of ours wrote.
 MARKS = ("manifest.json", "conversion.json", "best.toml")
+# What a search has tried.
+TRIALS = "trials.json"
 # Room beside the weights for the tokenizer and the reports.
 SPARE_BYTES = 16 * 2**20
 
@@ -263,7 +265,12 @@ def _locked(partial: Path) -> Iterator[IO[str]]:
 
 
 def _clear(partial: Path, *, overwrite: bool) -> None:
-    """Empties what an earlier run left, unless it saved an epoch that nobody asked to lose."""
+    """Empties what an earlier run left, unless it has an epoch or trials nobody asked to lose."""
+    if (partial / TRIALS).exists() and not overwrite:
+        raise ConfigError(
+            f"{shown(partial)} holds the trials of an interrupted search; tfft tune goes on with "
+            "it where its oracle.json is there too; choose another --output, or --overwrite"
+        )
     checkpoints = partial / "checkpoints"
     if checkpoints.is_dir() and any(checkpoints.iterdir()) and not overwrite:
         raise ConfigError(

@@ -86,7 +86,7 @@ _STATEFUL_DRAWS = frozenset(
 
 
 def draws_by_kernels(step: Any) -> bool:
-    """Whether a traced step draws from such operations, as DeBERTa's dropout does."""
+    """Whether a traced step draws from such operations, as Keras' dropout does by default."""
     if not hasattr(step, "get_concrete_function"):  # programs of XLA, which are traced each time
         return False
     graph = step.get_concrete_function().graph.as_graph_def()

@@ -10,7 +10,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfft.folders import as_json, write_file
+from tfft.folders import TRIALS, as_json, write_file
 from tfft.results import Trial, TuneResult
 
 
@@ -18,7 +18,7 @@ def write_trials(folder: Path, trials: Sequence[Trial]) -> None:
     """Raises:
     TfftError: it can't be written.
     """
-    write_file(folder / "trials.json", as_json([each.to_json() for each in trials]))
+    write_file(folder / TRIALS, as_json([each.to_json() for each in trials]))
     write_file(folder / "trials.csv", trials_csv(trials))
 
 

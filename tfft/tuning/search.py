@@ -146,18 +146,12 @@ def _open_record(
 ) -> Record:
     path = folder.partial / FILE
     try:
-        record = Record.open(path, _identity(config, asked))
-        if not path.exists() and (folder.partial / "trials.json").exists():
-            raise ConfigError(
-                f"{shown(folder.partial)} holds trials, and no {FILE} to go on from; choose "
-                "another --output, or --overwrite it"
-            )
+        return Record.open(path, _identity(config, asked))
     except ConfigError:
         if not overwrite:
             raise
         folder.clear()
-        record = Record.open(path, _identity(config, asked))
-    return record
+        return Record.open(path, _identity(config, asked))
 
 
 def _identity(config: RunConfig, asked: TuneConfig) -> dict[str, Any]:
