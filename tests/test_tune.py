@@ -27,6 +27,7 @@ from tfft.progress import Progress, SearchView
 from tfft.results import Trial, TuneResult
 from tfft.tuning.record import Record
 from tfft.tuning.spaces import Dimension, parse_spaces
+from tfft.tuning.telling import EPOCHS, telling
 from tfft.tuning.trying import Workshop
 
 SEARCH: dict[str, Any] = {
@@ -212,6 +213,29 @@ def test_a_range_test_suggests_a_rate_and_draws_its_curve(
     assert "suggested:" in (tmp_path / "out" / "report.html").read_text()
 
 
+def test_workers_of_both_kinds_and_workers_without_trials_are_refused(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("TUNER_ID", "chief"), ("ORACLE_IP", "127.0.0.1"), ("ORACLE_PORT", "9")):
+        monkeypatch.setenv(f"KERASTUNER_{name}", value)
+    with pytest.raises(ConfigError, match="workers 2 starts a chief of its own"):
+        tfft.tune(output=tmp_path / "out", workers=2, **options)
+    with pytest.raises(ConfigError, match="range test has no trials to share"):
+        tfft.tune(
+            data=options["data"], model=options["model"], output=tmp_path / "out", tuner="range"
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_keras_tuner_is_asked_for_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tfft.backend.find_spec", lambda name: None)
+    with pytest.raises(TfftError, match=r'pip install "tfft\[tune\]"'):
+        tfft.tune(data="no such file", output=tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
 def score_of(values: Mapping[str, Any]) -> float:
     """The best rate is 1e-4, the best size 16."""
     import math
@@ -233,7 +257,6 @@ def open_one(kind: str, path: Path, **more: Any) -> Any:
 
 def try_all(oracle: Any, *, stop_after: int | None = None) -> None:
     """Trials whose scores are a formula; of every fifth one there is none."""
-    from tfft.tuning.oracles import telling
     from tfft.tuning.tuner import Tuner
 
     def try_out(trial_id: str, codes: Mapping[str, Any]) -> Mapping[str, float]:
@@ -292,8 +315,6 @@ def test_no_trial_begins_when_the_time_is_up_but_for_the_first(tmp_path: Path) -
 
 
 def test_hyperband_s_trials_have_rounds_of_more_and_more_epochs(tmp_path: Path) -> None:
-    from tfft.tuning.oracles import EPOCHS
-
     oracle = open_one("hyperband", tmp_path / "record.json", most_trials=None)
     try_all(oracle)
     epochs = [each.hyperparameters.values[EPOCHS] for each in oracle.trials.values()]
@@ -357,8 +378,6 @@ def client(chief: SimpleNamespace, name: str, monkeypatch: pytest.MonkeyPatch) -
 def test_a_silent_worker_s_trial_goes_to_another_and_the_chief_ends(
     chief: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tfft.tuning.oracles import telling
-
     dead, alive = (client(chief, name, monkeypatch) for name in ("worker0", "worker1"))
     lost = dead.create_trial("worker0").trial_id
     done = []

@@ -75,6 +75,14 @@ def choose(framework: str) -> None:
     _chosen = framework
 
 
+def check_installed(name: str) -> None:
+    """Raises:
+    TfftError: a module that isn't needed by all isn't there; says what brings it.
+    """
+    if find_spec(name) is None:
+        raise TfftError(f'{name} isn\'t installed; try pip install "tfft[{_EXTRAS[name]}]"')
+
+
 def _prepare_environment() -> None:
     os.environ.update(_SWITCHES[_chosen])
     # Its TF classes need Keras 2. Without tf-keras the variable makes TensorFlow's import fail.
@@ -98,10 +106,6 @@ def __getattr__(name: str) -> Any:
     try:
         module = _import(name)
     except ImportError as error:
-        if name in _EXTRAS and getattr(error, "name", None) == name:
-            raise TfftError(
-                f'{name} isn\'t installed; try pip install "tfft[{_EXTRAS[name]}]"'
-            ) from None
         raise TfftError(
             f"{_MODULES[name]} can't be imported ({first_line(error)}); tfft doctor says what is "
             "missing, and the line that installs it"
@@ -119,6 +123,7 @@ def _import(name: str) -> Any:
                 module.config.experimental.set_memory_growth(gpu, True)
         module.get_logger().setLevel("ERROR")
     elif name == "keras_tuner":
+        check_installed(name)
         with _keras_2_as_keras():
             module = import_module(name)
     else:

@@ -208,17 +208,18 @@ def begin_again(model: Any) -> Callable[[], None]:
     Returns:
         What takes it back there, once the model's weights are.
     """
-    variables = list(model.optimizer.variables)
+    optimizer, weights = model.optimizer, model.trainable_variables
+    variables = list(optimizer.variables)
     # Slots begin with noughts; beside them stand counters, rates and float16's loss scale.
     kept = [each.numpy() if each.shape.num_elements() == 1 else None for each in variables]
 
     def take_back() -> None:
         for variable, value in zip(variables, kept, strict=True):
             variable.assign(tf.zeros_like(variable) if value is None else value)
-        inner = unwrapped(model.optimizer)
+        inner = unwrapped(optimizer)
         if getattr(inner, "use_ema", False):
             averages = inner._model_variables_moving_average
-            for average, weight in zip(averages, model.trainable_variables, strict=True):
+            for average, weight in zip(averages, weights, strict=True):
                 average.assign(weight)
 
     return take_back

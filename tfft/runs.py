@@ -329,12 +329,14 @@ def tune(
             begun.
     """
     _check_data_named(config)
+    backend.check_installed("keras_tuner")
     backend.choose("tensorflow")
     progress = progress or Progress()
     from tfft.tuning import roles, search
     from tfft.tuning.record import FILE
 
     role = roles.role()
+    roles.check_goes_with(role, asked)
     with shown_by(progress):
         if role.is_worker and role.address is not None:
             from tfft.tuning.worker import work_for

@@ -22,17 +22,12 @@ from tfft.results import Trial
 from tfft.tasks import LOWER_IS_BETTER
 from tfft.tuning.record import Record
 from tfft.tuning.spaces import Dimension
+from tfft.tuning.telling import told_apart
 
 # Keras Tuner numbers trials with as many digits as their limit has: ours may be raised later.
 _NUMBERS = 999_999
 # It takes a seed of 0 for none.
 _SEED_OF_NOUGHT = 2**31
-# How long a trial of hyperband is, and what it says of its rounds.
-EPOCHS = "tuner/epochs"
-_OF_HYPERBAND = "tuner/"
-# What a trial tells beside its figures, through a protocol that has room for numbers alone.
-TOLD = ("epochs", "best_epoch", "seconds")
-_OURS = "tfft/"
 _STATUS = {"COMPLETED": "completed", "RUNNING": RUNNING}
 
 Listener = Callable[[Trial, Sequence[Trial]], None]
@@ -177,8 +172,7 @@ class _Recorded:
 
     def _result(self: Any, trial_id: str) -> Trial:
         trial = self.trials[trial_id]
-        told = dict(self._told.get(trial_id, {}))
-        about = {name: told.pop(_OURS + name, 0.0) for name in TOLD}
+        figures, about = told_apart(self._told.get(trial_id, {}))
         is_done = trial.status == "COMPLETED"
         waits = trial_id in self._retry_queue
         return Trial(
@@ -189,14 +183,9 @@ class _Recorded:
             epochs=int(about["epochs"]),
             best_epoch=int(about["best_epoch"]) if is_done else None,
             seconds=round(about["seconds"], 3),
-            metrics=told if is_done else {},
+            metrics=figures if is_done else {},
             message=trial.message,
         )
-
-
-def telling(figures: Mapping[str, float], about: Mapping[str, float]) -> dict[str, float]:
-    """A trial's figures and what `TOLD` names, as the oracle is told them."""
-    return {**figures, **{_OURS + name: float(about[name]) for name in TOLD}}
 
 
 def open_oracle(

@@ -15,6 +15,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tfft.config import TuneConfig
 from tfft.errors import ConfigError
 
 ID, IP, PORT = "KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT"
@@ -52,3 +53,18 @@ def role(environ: Mapping[str, str] = os.environ) -> Role:
     if not port.isdecimal() or not 0 < int(port) < 65536:
         raise ConfigError(f"{PORT} must be a port, a whole number below 65536, not {port!r}")
     return Role(given[ID] or "", f"{given[IP]}:{port}")
+
+
+def check_goes_with(role: Role, asked: TuneConfig) -> None:
+    """Raises:
+    ConfigError: a chief or a worker has no use for what was asked.
+    """
+    if role.address is None:
+        return
+    if asked.workers > 1:
+        raise ConfigError(
+            f"workers {asked.workers} starts a chief of its own, and {IP} names another one; leave "
+            "one of them out"
+        )
+    if asked.tuner == "range":
+        raise ConfigError(f"a range test has no trials to share; unset {IP} and {PORT}")

@@ -25,9 +25,9 @@ from tfft.job import Job, Work
 from tfft.progress import Progress, Step
 from tfft.ready import Prepared, choose_batches, figures_of, prepare, tokenise
 from tfft.results import FitResult, RangeResult
-from tfft.tuning.oracles import EPOCHS, telling
 from tfft.tuning.rising import has_diverged, n_range_steps, read_curve, rising_rates
 from tfft.tuning.spaces import config_with
+from tfft.tuning.telling import EPOCHS, telling
 
 if TYPE_CHECKING:
     from tfft.bench import Bench
