@@ -31,6 +31,10 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "a negative rate": ({"learning_rate": "-1e-5:1e-3"}, ("above 0", "-1e-05")),
     "a rate that is a word": ({"learning_rate": "low:high"}, ("a number", "'low'")),
     "an infinite rate": ({"learning_rate": "1e-5:inf"}, ("finite",)),
+    "an end that is none": (
+        {"space": ["train.clip_norm=none:1"]},
+        ("clip_norm", "LOW below HIGH"),
+    ),
     "an empty end": ({"learning_rate": "1e-5:"}, ("empty",)),
     "three ends": ({"learning_rate": "1e-5:1e-4:1e-3"}, ("LOW:HIGH",)),
     "a misspelt option": (

@@ -62,8 +62,8 @@ def search(
     check_spaces(config, dimensions)
     record = _open_record(config, asked, folder, overwrite=overwrite)
     workshop = open_workshop(config, asked, progress)
-    _check_data(record, workshop)
     folder.need(3 * workshop.whole.checkpoint.n_bytes)
+    _check_data(record, workshop)
     curve = _range_test(asked, dimensions, record, workshop, progress)
     result = TuneResult(
         task=workshop.whole.task.name,

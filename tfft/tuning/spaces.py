@@ -158,7 +158,7 @@ def _parse(option: str, place: str, text: str) -> Dimension:
     if len(parts) != 2:
         raise refuse(f"must be LOW:HIGH or a list such as A,B,C, not {text!r}")
     low, high = (_value(place, about, part, refuse) for part in parts)
-    if low >= high:
+    if low is None or high is None or low >= high:
         raise refuse(f"must be LOW:HIGH with LOW below HIGH, not {text!r}")
     if log and low <= 0:
         raise refuse(f"has no logarithm at {low:g}; give a LOW above 0, or {low:g}:{high:g}:linear")
