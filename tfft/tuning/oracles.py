@@ -66,9 +66,12 @@ class _Recorded:
                 return self.ongoing_trials[tuner_id]
             is_full = self._most_trials is not None and len(self.trials) >= self._most_trials
             if (is_full or self._is_over()) and not self._retry_queue:
+                trial = keras_tuner.engine.trial.Trial(self.get_space(), "", status="STOPPED")
                 self.tuner_ids.discard(tuner_id)
-                return keras_tuner.engine.trial.Trial(self.get_space(), "", status="STOPPED")
-            trial = super().create_trial(tuner_id)  # type: ignore[misc]
+            else:
+                trial = super().create_trial(tuner_id)  # type: ignore[misc]
+            if trial.status == "STOPPED" and self.ongoing_trials:
+                trial.status = "IDLE"  # somebody has to be left, should one be given back
             if trial.status == "RUNNING":
                 values = dict(trial.hyperparameters.values)
                 self._note({"begin": tuner_id, "trial": trial.trial_id, "values": values})
@@ -86,8 +89,10 @@ class _Recorded:
             known = self.trials[trial.trial_id]
             if trial.trial_id not in {each.trial_id for each in self.ongoing_trials.values()}:
                 return  # it was given to somebody else, who has ended it
-            # What came through the protocol has 32 bits a number.
+            # What came through the protocol has 32 bits a number, and no room for texts.
             trial.hyperparameters = known.hyperparameters
+            if trial.status != "COMPLETED":
+                trial.message = trial.message or "on a worker, which has said why"
             super().end_trial(trial)  # type: ignore[misc]
             self._note(
                 {

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from tfft.config import RunConfig, TuneConfig
-from tfft.errors import ConfigError, TrainingError
+from tfft.errors import ConfigError, TfftError, TrainingError
 from tfft.folders import RunFolder, shown
 from tfft.progress import Progress, SearchView
 from tfft.provenance import portable, resolve
@@ -248,18 +248,24 @@ def run_here(
     dimensions: Sequence[Dimension],
     *,
     begun: Callable[[str], None] = lambda trial_id: None,
+    failed: Callable[[str, TfftError], None] = lambda name, error: None,
 ) -> None:
     """Runs trials in this process until there are none left.
 
     Args:
-        begun: told of each trial that begins.
+        begun, failed: told of each trial that begins, or fails.
     """
     from tfft.tuning.tuner import Tuner
 
     def try_out(trial_id: str, codes: Mapping[str, Any]) -> Mapping[str, float]:
         begun(trial_id)
         values = {each.name: each.value(codes[each.name]) for each in dimensions}
-        return workshop.try_out(values, codes, name=f"trial {int(trial_id) + 1}")
+        name = f"trial {int(trial_id) + 1}"
+        try:
+            return workshop.try_out(values, codes, name=name)
+        except TfftError as error:
+            failed(name, error)
+            raise
 
     Tuner(oracle, try_out).search()
 

@@ -54,8 +54,12 @@ def work_for(address: str, config: RunConfig, asked: TuneConfig, progress: Progr
         most_epochs=config.train.epochs,
         record=Record(Path("nowhere"), {}),
     )
+
+    def failed(name: str, error: TfftError) -> None:
+        progress.waiting(f"{name} failed: {error}")
+
     with _alive(address) as beat:
-        run_here(oracle, workshop, dimensions, begun=beat.of)
+        run_here(oracle, workshop, dimensions, begun=beat.of, failed=failed)
     return TuneResult(
         task=workshop.whole.task.name,
         data=config.data.source,
