@@ -14,6 +14,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from tfft.backend import keras_tuner
 from tfft.errors import ConfigError
 from tfft.folders import shown
@@ -69,7 +71,8 @@ class _Recorded:
                 trial = keras_tuner.engine.trial.Trial(self.get_space(), "", status="STOPPED")
                 self.tuner_ids.discard(tuner_id)
             else:
-                trial = super().create_trial(tuner_id)  # type: ignore[misc]
+                with threadpool_limits(1):  # a Gaussian process of ten points is slower in more
+                    trial = super().create_trial(tuner_id)  # type: ignore[misc]
             if trial.status == "STOPPED" and self.ongoing_trials:
                 trial.status = "IDLE"  # somebody has to be left, should one be given back
             if trial.status == "RUNNING":
