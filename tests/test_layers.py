@@ -15,9 +15,19 @@ PACKAGE = Path(tfft.__file__).parent
 LAYERS = (
     {"errors", "tasks", "heads", "certificate.tolerances", "serving.signatures"},
     {"config", "results", "metrics"},
-    {"reports.charts", "reports.parity"},
+    {"reports.charts", "reports.pages", "reports.parity"},
     {"schedules"},
     {"progress", "backend", "pytorch.backend", "folders", "minilm"},
+    {"reports.tuning"},
+    {
+        "tuning.roles",
+        "tuning.spaces",
+        "tuning.rising",
+        "tuning.record",
+        "tuning.engine",
+        "tuning.telling",
+    },
+    {"tuning.leaving"},
     {"child"},
     {"doctor.findings"},
     {"doctor.packages"},
@@ -61,10 +71,17 @@ LAYERS = (
     {"pytorch.trainer"},
     {"steps"},
     {"weights", "training", "predictions"},
+    {"bench"},
     {"certificate.tensorflow", "certificate.start", "certificate.compare"},
     {"pytorch.framework", "certificate.certify"},
     {"pytorch.recorder"},
     {"conversion", "keras_fit", "served"},
+    {"tuning.oracles", "tuning.tuner"},
+    {"tuning.trying"},
+    {"tuning.confirming", "tuning.crew"},
+    {"tuning.chief"},
+    {"tuning.search"},
+    {"tuning.worker"},
     {"export.checker", "export.signatures"},
     {"export.live", "export.bundle", "export.texts"},
     {"export.check", "export.warmup", "export.readme"},
@@ -124,7 +141,7 @@ def layer(name: str) -> int | None:
     return None
 
 
-PACKAGES = {"data", "certificate", "export", "pytorch", "reports", "serving"}
+PACKAGES = {"data", "certificate", "export", "pytorch", "reports", "serving", "tuning"}
 WITHOUT_LAYER = {"__init__", "__main__", "builtin", "cli", *PACKAGES}
 
 

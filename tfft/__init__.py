@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         plan,
         predict,
         serve,
+        tune,
     )
     from tfft.errors import (
         ConfigError,
@@ -61,6 +62,7 @@ __all__ = [
     "plan",
     "predict",
     "serve",
+    "tune",
 ]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from tfft.config import (
     ParityConfig,
     RunConfig,
     ServeConfig,
+    TuneConfig,
     build_options,
     choose_options,
     evaluate_options,
@@ -34,6 +35,7 @@ from tfft.config import (
     parse_assignment,
     predict_options,
     read_toml,
+    tune_options,
 )
 from tfft.errors import ConfigError, listed, nearest
 from tfft.folders import cache_folder
@@ -47,7 +49,9 @@ from tfft.results import (
     ParityResult,
     PlanResult,
     PredictResult,
+    TuneResult,
 )
+from tfft.tuning import spaces
 
 
 def fit(
@@ -251,6 +255,42 @@ def serve(
     server.serve(Path(bundle), config, ready=ready or Progress().note)
 
 
+def tune(
+    *,
+    data: str,
+    output: str | os.PathLike[str],
+    learning_rate: str | float | Sequence[float] | None = None,
+    space: Mapping[str, Any] | Sequence[str] = (),
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    **options: Any,
+) -> TuneResult:
+    """Searches the learning rate and other training options, and trains the winner.
+
+    Args:
+        output: the search's folder. Where an earlier call was killed, the same one goes on.
+        learning_rate: `"1e-6:1e-3"`, a tuple (low, high), a list of rates, or one.
+        space: `{"train.batch_size": [8, 16], "train.weight_decay": (0.0, 0.1)}`: a list of values,
+            or a range; or texts, as `--space` has them.
+        overwrite: replace the folder if it is there, and another search's that was interrupted.
+        **options: `model`, `epochs`, `patience`, `seed` ..., and `tuner`, `objective`,
+            `max_trials`, `max_minutes`, `from_range`, `workers`, `confirm`.
+
+    Raises:
+        TfftError: says what to try; what was searched so far stays.
+    """
+    given: dict[str, Any] = {"data": data, **options}
+    if learning_rate is not None:
+        given["learning_rate"] = spaces.written(learning_rate)
+    if space:
+        texts = space
+        if isinstance(space, Mapping):
+            texts = [f"{name}={spaces.written(values)}" for name, values in space.items()]
+        given["space"] = texts
+    config, asked = merge_tune(given)
+    return runs.tune(config, asked, output=Path(output), overwrite=overwrite, progress=progress)
+
+
 def load_data(
     data: str,
     *,
@@ -450,6 +490,22 @@ def merge_parity(options: Mapping[str, Any]) -> tuple[RunConfig, ParityConfig]:
     return merge_options(of_run, among=known), asked
 
 
+def merge_tune(options: Mapping[str, Any]) -> tuple[RunConfig, TuneConfig]:
+    """The options of `tfft tune` as the run's and its own.
+
+    Raises:
+        ConfigError: an option is unknown, wrong, or contradicts another.
+    """
+    own = options_of("tune")
+    asked = TuneConfig.from_options({k: v for k, v in options.items() if k in own})
+    of_run = {name: value for name, value in options.items() if name not in own}
+    known = {name: about for name, about in tune_options().items() if name not in own}
+    config = merge_options(of_run, among=known)
+    dimensions, fixed = spaces.parse_spaces(asked)
+    spaces.check_spaces(spaces.config_with(config, fixed), dimensions)
+    return config, asked
+
+
 def _open_tokenizer(tokenizer: Any, config: RunConfig) -> tuple[Any, int]:
     """The tokenizer, and how many tokens a text may have."""
     from tfft.pretrained import (
@@ -487,5 +543,6 @@ _show_options(predict, predict_options())
 _show_options(export, export_options())
 _show_options(parity, parity_options())
 _show_options(serve, options_of("serve"))
+_show_options(tune, tune_options())
 _show_options(load_data, choose_options("data", "train"))
 _show_options(build_model, build_options())

@@ -2,6 +2,7 @@
 
     from tfft.backend import keras, tf          # imports TensorFlow, prepared
     from tfft.backend import transformers       # without it, and without torch
+    from tfft.backend import keras_tuner        # one that takes Keras 2's models
     backend.choose("pytorch")                   # before that: with torch, and without TensorFlow
 
 Importing this module imports none of them: each loads when its name is first asked for. What has to
@@ -22,20 +23,24 @@ from typing import TYPE_CHECKING, Any
 from tfft.errors import TfftError, first_line
 
 if TYPE_CHECKING:
+    import keras_tuner
     import tensorflow as tf
     import tf_keras as keras
     import transformers
     from tensorflow.core.protobuf import saved_model_pb2
 
-__all__ = ["keras", "saved_model_pb2", "tf", "transformers"]
+__all__ = ["keras", "keras_tuner", "saved_model_pb2", "tf", "transformers"]
 
 _MODULES = {
     "tf": "tensorflow",
     "keras": "tf_keras",
+    "keras_tuner": "keras_tuner",
     "transformers": "transformers",
     # How a SavedModel lies on disk; tf.* has no name for it.
     "saved_model_pb2": "tensorflow.core.protobuf.saved_model_pb2",
 }
+# What brings a module that isn't needed by all.
+_EXTRAS = {"keras_tuner": "tune"}
 # transformers imports torch where it is installed (5 s); USE_TORCH=1 hides its TF classes. It reads
 # them once, when it is imported: a process has the classes of one framework.
 _SWITCHES = {
@@ -85,6 +90,14 @@ def leave_onednn() -> None:
     _takes_onednn = False
 
 
+def check_installed(name: str) -> None:
+    """Raises:
+    TfftError: a module that isn't needed by all isn't there; says what brings it.
+    """
+    if find_spec(name) is None:
+        raise TfftError(f'{name} isn\'t installed; try pip install "tfft[{_EXTRAS[name]}]"')
+
+
 def _prepare_environment() -> None:
     os.environ.update(_SWITCHES[_chosen])
     # Its TF classes need Keras 2. Without tf-keras the variable makes TensorFlow's import fail.
@@ -125,11 +138,33 @@ def _import(name: str) -> Any:
                 # Else TensorFlow takes all of a GPU's memory at once, a neighbour's too.
                 module.config.experimental.set_memory_growth(gpu, True)
         module.get_logger().setLevel("ERROR")
+    elif name == "keras_tuner":
+        check_installed(name)
+        with _keras_2_as_keras():
+            module = import_module(name)
     else:
         if name in ("keras", "saved_model_pb2"):
             __getattr__("tf")
         module = import_module(_MODULES[name])
     return module
+
+
+@contextmanager
+def _keras_2_as_keras() -> Iterator[None]:
+    """`import keras` gives Keras 2.
+
+    Keras Tuner 1.4.8 takes models of that module alone, and a TFAutoModel is one of tf_keras.
+    """
+    if "keras_tuner" in sys.modules:
+        raise ImportError("it was imported before; take it from tfft.backend instead")
+    kept = sys.modules.get("keras")
+    sys.modules["keras"] = __getattr__("keras")
+    try:
+        yield
+    finally:
+        del sys.modules["keras"]
+        if kept is not None:
+            sys.modules["keras"] = kept
 
 
 @contextmanager

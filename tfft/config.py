@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from tfft.certificate import tolerances
 from tfft.errors import ConfigError, listed, nearest
@@ -32,6 +32,7 @@ OPTIMIZERS = ("adam", "adamw")
 STRATEGIES = ("auto", "none", "mirrored")
 PRECISIONS = ("float32", "bfloat16", "float16")
 SCHEDULES = ("constant", "linear", "cosine", "polynomial")
+TUNERS = ("random", "bayesian", "hyperband", "grid", "range")
 # The rate that `polynomial` ends with: transformers' lr_end.
 POLYNOMIAL_END = 1e-7
 
@@ -385,8 +386,7 @@ class ParityConfig:
         Raises:
             ConfigError: as `RunConfig.from_options`.
         """
-        abouts = options_of("parity")
-        return cls(**{name: _fitted(abouts[name], value) for name, value in options.items()})
+        return _of_verb(cls, "parity", options)
 
     @property
     def tolerances(self) -> dict[str, float]:
@@ -394,6 +394,68 @@ class ParityConfig:
         prefix = "tolerance_"
         names = (each.name for each in fields(self) if each.name.startswith(prefix))
         return {name.removeprefix(prefix): getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class TuneConfig:
+    """What `tfft tune` is asked beside the run's own config; no part of a run.toml."""
+
+    learning_rate: str = option(
+        "1e-6:1e-3",
+        "The rates to search, by their logarithm. A list names them, a single one fixes it.",
+        metavar="LOW:HIGH",
+    )
+    space: tuple[str, ...] = option(
+        (),
+        "Another training option to search: a list, or a range (of its logarithm with :log at the "
+        "end), such as train.batch_size=8,16,32. Give it once for each.",
+        metavar="SECTION.OPTION=A,B,...|LOW:HIGH",
+    )
+    tuner: str = option(
+        "random",
+        "How trials are chosen. range is no search: one short run with the rate rising, and the "
+        "rate that its losses suggest.",
+        choices=TUNERS,
+    )
+    objective: str | None = option(
+        None,
+        "What makes a trial the best: a metric or loss, measured on a tenth of train that no "
+        "trial learns from. Default: the task's metric.",
+        choices=("loss", *METRIC_NAMES),
+    )
+    max_trials: int | None = option(
+        None, "Trials at most. Default: 10; of hyperband and grid, all that they have.", minimum=1
+    )
+    max_minutes: float | None = option(None, "Begin no trial after N minutes.", above=0.0)
+    from_range: bool = option(
+        False, "Do the range test first, and search about the rate that it suggests."
+    )
+    workers: int = option(1, "Processes on this machine that share the trials.", minimum=1)
+    confirm: int = option(0, "Train the two best trials again, with N other seeds each.", minimum=0)
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> TuneConfig:
+        """Of field -> value.
+
+        Raises:
+            ConfigError: as `RunConfig.from_options`.
+        """
+        asked = _of_verb(cls, "tune", options)
+        if asked.tuner == "range" and (more := [n for n in _OF_A_SEARCH if n in options]):
+            raise ConfigError(
+                f"{more[0]} is for a search, and tuner range runs none", options=["tuner", more[0]]
+            )
+        if asked.confirm == 1:
+            raise ConfigError(
+                "confirm needs 2 seeds or more: one of them has no spread", options=["confirm"]
+            )
+        return asked
+
+
+# What `--tuner range`, which runs no trials, has no use for.
+_OF_A_SEARCH = (
+    *("space", "objective", "max_trials", "max_minutes", "from_range", "workers", "confirm"),
+)
 
 
 @dataclass(frozen=True)
@@ -419,8 +481,7 @@ class ExportConfig:
         Raises:
             ConfigError: as `RunConfig.from_options`.
         """
-        abouts = options_of("export")
-        return cls(**{name: _fitted(abouts[name], value) for name, value in options.items()})
+        return _of_verb(cls, "export", options)
 
 
 @dataclass(frozen=True)
@@ -467,14 +528,7 @@ class ServeConfig:
         Raises:
             ConfigError: as `RunConfig.from_options`.
         """
-        abouts = options_of("serve")
-        for name in options:
-            if name not in abouts:
-                raise ConfigError(
-                    f"unknown option '{name}'{nearest(name, abouts)}; there are {listed(abouts)}",
-                    options=[f"serve.{name}"],
-                )
-        config = cls(**{name: _fitted(abouts[name], value) for name, value in options.items()})
+        config = _of_verb(cls, "serve", options)
         if config.max_waiting < config.max_rows:
             raise ConfigError(
                 f"max_waiting {config.max_waiting} is below max_rows {config.max_rows}: no such "
@@ -495,8 +549,27 @@ class ServeConfig:
         return config
 
 
+Of = TypeVar("Of")
 # Every kind of option, those of a single verb too.
-_KINDS = {**SECTIONS, "parity": ParityConfig, "export": ExportConfig, "serve": ServeConfig}
+_KINDS = {
+    **SECTIONS,
+    "parity": ParityConfig,
+    "tune": TuneConfig,
+    "export": ExportConfig,
+    "serve": ServeConfig,
+}
+
+
+def _of_verb(kind: type[Of], verb: str, options: Mapping[str, Any]) -> Of:
+    """A single verb's own config, of field -> value."""
+    abouts = options_of(verb)
+    for name in options:
+        if name not in abouts:
+            raise ConfigError(
+                f"unknown option '{name}'{nearest(name, abouts)}; there are {listed(abouts)}",
+                options=[f"{verb}.{name}"],
+            )
+    return kind(**{name: _fitted(abouts[name], value) for name, value in options.items()})
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -713,6 +786,25 @@ def export_options() -> dict[str, About]:
         *("model.threshold", "model.allow_pickle"),
     )
     return of_saved | options_of("export")
+
+
+# Training options that a search may take for a dimension of its own: those that change what is
+# learned, and leave the data, the devices and the figures as they are.
+TUNABLE = tuple(
+    f"train.{name}"
+    for name in (
+        *("learning_rate", "epochs", "steps", "batch_size", "batch_tokens", "optimizer"),
+        *("schedule", "warmup", "beta_1", "beta_2", "epsilon", "weight_decay", "layer_decay"),
+        *("clip_norm", "ema", "freeze", "label_smoothing"),
+    )
+)
+
+
+def tune_options() -> dict[str, About]:
+    """Those of a run, and those of tune itself; the objective stands for `metric_for_best`."""
+    left_out = ("streaming", "shuffle_buffer", "framework", "learning_rate", "metric_for_best")
+    of_run = choose_options("data", "model", "train", leave_out=(*left_out, "evaluate_every"))
+    return of_run | options_of("tune")
 
 
 def predict_options() -> dict[str, About]:

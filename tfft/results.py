@@ -408,3 +408,127 @@ class ExportResult:
         found = values.pop("found")
         del values["output"]
         return {"passed": True, **values, **found}
+
+
+@dataclass(frozen=True)
+class RangeResult:
+    """The curve of a range test.
+
+    Attributes:
+        learning_rates, losses: of each step, until the run diverged or the range ended.
+        smoothed: the losses without what is chance.
+        suggestion: the rate at the steepest descent.
+    """
+
+    learning_rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    smoothed: tuple[float, ...]
+    suggestion: float
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> RangeResult:
+        curves = {name: tuple(document[name]) for name in ("learning_rates", "losses", "smoothed")}
+        return cls(**curves, suggestion=document["suggestion"])
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial of a search: an object of trials.json, a row of trials.csv.
+
+    Attributes:
+        trial: its number, from 1, in the order of their beginnings.
+        values: what was tried, by option.
+        status: `completed`, `failed` or, where the search ended before it did, `unfinished`.
+        score: the objective of its best epoch, on the rows that were held out.
+        epochs: it was trained for.
+        best_epoch: whose score it is, from 1.
+        seconds: that it took.
+        metrics: all figures of the best epoch, on the rows that were held out.
+        message: why it failed.
+    """
+
+    trial: int
+    values: Mapping[str, Any]
+    status: str
+    score: float | None = None
+    epochs: int = 0
+    best_epoch: int | None = None
+    seconds: float = 0.0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    message: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """The two best trials, each trained again with other seeds.
+
+    Attributes:
+        trials: their numbers, the better one first.
+        seeds: with which.
+        scores: by trial, one a seed.
+        lead: of the first one's mean over the second one's, in the objective's good direction.
+        spread: standard deviation of a trial's scores from seed to seed, both pooled.
+        is_larger: whether the lead is larger than the spread.
+    """
+
+    trials: tuple[int, int]
+    seeds: tuple[int, ...]
+    scores: Mapping[int, tuple[float, ...]]
+    lead: float
+    spread: float
+    is_larger: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """A finished search, or range test.
+
+    Attributes:
+        objective: the figure that ranks the trials.
+        held_out: rows of train that the objective was measured on; none of a range test.
+        best: the best trial; None of a range test.
+        validation: the figures of the winner, trained on all of train, on the validation split.
+        range: the range test's curve, where one was run.
+        confirmation: where one was asked for.
+        output: the folder: `best/`, trials.json, trials.csv, best.toml, report.html.
+    """
+
+    task: str
+    data: str
+    model: str
+    tuner: str
+    objective: str
+    held_out: int
+    trials: tuple[Trial, ...]
+    best: Trial | None
+    validation: Mapping[str, float] = field(default_factory=dict)
+    range: RangeResult | None = None
+    confirmation: Confirmation | None = None
+    seconds: float = 0.0
+    output: Path = field(default_factory=Path)
+
+    def to_json(self) -> dict[str, Any]:
+        """As `--json` prints it: without the range test's curve."""
+        return {
+            "task": self.task,
+            "data": self.data,
+            "model": self.model,
+            "tuner": self.tuner,
+            "objective": self.objective,
+            "held_out": self.held_out,
+            "suggestion": None if self.range is None else self.range.suggestion,
+            "best": None if self.best is None else self.best.to_json(),
+            "validation": dict(self.validation),
+            "confirmation": None if self.confirmation is None else self.confirmation.to_json(),
+            "trials": [each.to_json() for each in self.trials],
+            "seconds": self.seconds,
+        }

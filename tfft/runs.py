@@ -11,17 +11,16 @@ Everything is wired here and computed elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfft import backend, child, folders
-from tfft.config import DataConfig, ExportConfig, ParityConfig, RunConfig
+from tfft.config import DataConfig, ExportConfig, ParityConfig, RunConfig, TuneConfig
 from tfft.errors import ConfigError
 from tfft.progress import Progress, shown_by
 from tfft.pytorch.backend import check_installed
-from tfft.ready import Prepared, prepare, tokenise
+from tfft.ready import choose_batches, prepare, tokenise
 from tfft.results import (
     ConvertResult,
     EvalResult,
@@ -30,6 +29,7 @@ from tfft.results import (
     ParityResult,
     PlanResult,
     PredictResult,
+    TuneResult,
 )
 from tfft.schedules import warmup_steps
 
@@ -37,7 +37,6 @@ from tfft.schedules import warmup_steps
 PARITY_FILE = Path("parity.json")
 
 if TYPE_CHECKING:
-    from tfft.data.encode import Encoded
     from tfft.distribute import Devices
 
 
@@ -123,13 +122,15 @@ def _fit(
     # The best epoch's weights, the newest one's, and those being written.
     folder.need(3 * prepared.checkpoint.n_bytes)
     encoded = tokenise(prepared, progress)
-    loader, n_steps = _choose_batches(config, prepared, encoded, collate_fn, progress)
+    loader, n_steps = choose_batches(
+        config, prepared, encoded, progress, collates=collate_fn is not None
+    )
     warmup_steps(config.train, n_steps)  # refuses too long a one before anything heavy wakes
 
     progress.stage("loading the model")
     from tfft.job import Job
 
-    job = Job(config, prepared, encoded, loader, n_steps, folder, progress)
+    job = Job(config, prepared, encoded, loader, n_steps, progress, folder)
     if config.train.framework == "pytorch":
         from tfft.pytorch import native
 
@@ -141,29 +142,6 @@ def _fit(
     from tfft import keras_fit
 
     return keras_fit.fit(job, loss=loss, collate_fn=collate_fn)
-
-
-def _choose_batches(
-    config: RunConfig,
-    prepared: Prepared,
-    encoded: Mapping[str, Encoded],
-    collate_fn: Any,
-    progress: Progress,
-) -> tuple[str, int]:
-    """The loader, and how many steps the run has."""
-    from tfft.data.choice import choose_for, plan_batches
-
-    train = encoded["train"]
-    loader, why = choose_for(
-        config,
-        train.lengths,
-        len(train.features),
-        collates=collate_fn is not None,
-        streams=prepared.examples.stream is not None,
-    )
-    progress.note(f"loader: {loader}: {why}")
-    plan = plan_batches(config, train.lengths, loader=loader, shuffle=True)
-    return loader, plan.total_steps(config.train)
 
 
 def evaluate(
@@ -363,6 +341,53 @@ def export(
         return assemble(
             saved, place, config, asked, devices=_open_devices(config), progress=progress
         )
+
+
+def tune(
+    config: RunConfig,
+    asked: TuneConfig,
+    *,
+    output: Path,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> TuneResult:
+    """Searches training options by the objective on a tenth of train, and trains the winner.
+
+    As a chief or a worker, where Keras Tuner's variables make this process one.
+
+    Args:
+        output: the search's folder; where `DIR.partial` holds this very search, it goes on.
+
+    Returns:
+        Of a worker, which writes nothing, a result without a folder.
+
+    Raises:
+        TfftError: says what to try; what was searched so far stays, but for a search that hadn't
+            begun.
+    """
+    _check_data_named(config)
+    backend.check_installed("keras_tuner")
+    backend.choose("tensorflow")
+    progress = progress or Progress()
+    from tfft.tuning import roles, search
+    from tfft.tuning.record import FILE
+
+    role = roles.role()
+    roles.check_goes_with(role, asked)
+    with shown_by(progress):
+        if role.is_worker and role.address is not None:
+            from tfft.tuning.worker import work_for
+
+            return work_for(role.address, config, asked, progress)
+        with folders.RunFolder.claim_again(output, overwrite=overwrite, record=FILE) as folder:
+            return search.search(
+                config,
+                asked,
+                folder,
+                overwrite=overwrite,
+                progress=progress,
+                address=role.address,
+            )
 
 
 def _open_devices(config: RunConfig) -> Devices:

@@ -74,6 +74,26 @@ def as_graph(
     return traced
 
 
+# Operations whose kernels hold a random state of their own, which no variable shows. Setting the
+# seed begins them again, and has TensorFlow prepare every graph anew: 2 s of a tiny model's.
+_STATEFUL_DRAWS = frozenset(
+    {
+        *("RandomUniform", "RandomUniformInt", "RandomStandardNormal", "TruncatedNormal"),
+        *("ParameterizedTruncatedNormal", "RandomGammaV3", "RandomPoissonV2", "Multinomial"),
+        "RandomShuffle",
+    }
+)
+
+
+def draws_by_kernels(step: Any) -> bool:
+    """Whether a traced step draws from such operations, as Keras' dropout does by default."""
+    if not hasattr(step, "get_concrete_function"):  # programs of XLA, which are traced each time
+        return False
+    graph = step.get_concrete_function().graph.as_graph_def()
+    functions = (node for each in graph.library.function for node in each.node_def)
+    return any(node.op in _STATEFUL_DRAWS for node in (*graph.node, *functions))
+
+
 def make_train_step(
     model: Any,
     losses: ExampleLosses,
