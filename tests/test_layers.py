@@ -39,7 +39,7 @@ LAYERS = (
     {"ready", "planning"},
     {"data.padding"},
     {"data.split", "data.arrays", "data.buckets", "data.streams", "data.loaders", "data.flow"},
-    {"naming", "loading", "embeddings", "distribute", "precision", "depths"},
+    {"naming", "loading", "embeddings", "distribute", "drops", "precision", "depths"},
     {"optimizers"},
     {"modeling"},
     {"loop", "provenance"},

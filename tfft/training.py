@@ -59,6 +59,7 @@ def fit(
             training_losses or losses,
             train.element_spec,
             devices,
+            seed=config.seed,
             accumulate=config.accumulate,
             programs=programs,
         )
