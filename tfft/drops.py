@@ -43,9 +43,7 @@ def drawing_from(model: Any, seed: Any) -> Iterator[None]:
         yield
 
 
-def _sources(
-    layer: Any, next_seed: Callable[[], Any]
-) -> Iterator[tuple[Any, Mapping[str, Any]]]:
+def _sources(layer: Any, next_seed: Callable[[], Any]) -> Iterator[tuple[Any, Mapping[str, Any]]]:
     """What of a layer draws, and the attributes with which it does so by seeds."""
     if hasattr(layer, "_random_generator"):  # of keras.layers
         yield (
