@@ -61,7 +61,7 @@ LAYERS = (
     {"data.padding"},
     {"data.parcels"},
     {"data.split", "data.arrays", "data.buckets", "data.streams", "data.loaders", "data.flow"},
-    {"naming", "loading", "embeddings", "distribute", "precision", "depths"},
+    {"naming", "loading", "embeddings", "distribute", "drops", "precision", "depths"},
     {"optimizers"},
     {"modeling"},
     {"loop", "provenance"},

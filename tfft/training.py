@@ -100,6 +100,7 @@ def make_engine(
             training_losses or losses,
             train.element_spec,
             devices,
+            seed=config.seed,
             accumulate=config.accumulate,
             programs=programs,
         )
