@@ -25,6 +25,7 @@ LAYERS = (
     {"doctor.machine"},
     {"doctor.environment"},
     {"doctor"},
+    {"export.formats.latency"},
     {"tensors", "pytorch.children", "pytorch.unpickle", "pytorch.outputs"},
     {"transfers", "refusals", "hub"},
     {"unpickling"},
@@ -53,6 +54,14 @@ LAYERS = (
     {"pytorch.framework", "certificate.certify"},
     {"pytorch.recorder"},
     {"conversion", "keras_fit", "served"},
+    {"export.formats.live", "export.formats.rewriting"},
+    {
+        "export.formats.onnx",
+        "export.formats.pytorch",
+        "export.formats.quantised",
+        "export.formats.tflite",
+    },
+    {"export.formats.produce"},
     {"runs"},
     {"api"},
     {"cli"},
@@ -101,7 +110,7 @@ def layer(name: str) -> int | None:
     return None
 
 
-PACKAGES = {"data", "certificate", "pytorch", "reports"}
+PACKAGES = {"data", "certificate", "export", "export.formats", "pytorch", "reports"}
 WITHOUT_LAYER = {"__init__", "__main__", "builtin", "cli", *PACKAGES}
 
 

@@ -25,10 +25,17 @@ if TYPE_CHECKING:
     import tensorflow as tf
     import tf_keras as keras
     import transformers
+    from tensorflow.python.framework import convert_to_constants
 
-__all__ = ["keras", "tf", "transformers"]
+__all__ = ["convert_to_constants", "keras", "tf", "transformers"]
 
-_MODULES = {"tf": "tensorflow", "keras": "tf_keras", "transformers": "transformers"}
+_MODULES = {
+    "tf": "tensorflow",
+    "keras": "tf_keras",
+    "transformers": "transformers",
+    # Freezes a graph: what TensorFlow's own converters do it with, and has no public name for.
+    "convert_to_constants": "tensorflow.python.framework.convert_to_constants",
+}
 # transformers imports torch where it is installed (5 s); USE_TORCH=1 hides its TF classes. It reads
 # them once, when it is imported: a process has the classes of one framework.
 _SWITCHES = {
@@ -99,21 +106,21 @@ def __getattr__(name: str) -> Any:
 
 def _import(name: str) -> Any:
     if name == "tf":
-        with _silent_stderr():
+        with silent_stderr():
             module = import_module("tensorflow")
             for gpu in module.config.list_physical_devices("GPU"):  # the first look says it again
                 # Else TensorFlow takes all of a GPU's memory at once, a neighbour's too.
                 module.config.experimental.set_memory_growth(gpu, True)
         module.get_logger().setLevel("ERROR")
     else:
-        if name == "keras":
+        if name in ("keras", "convert_to_constants"):
             __getattr__("tf")
         module = import_module(_MODULES[name])
     return module
 
 
 @contextmanager
-def _silent_stderr() -> Iterator[None]:
+def silent_stderr() -> Iterator[None]:
     """Nothing reaches file descriptor 2.
 
     TensorFlow 2.21 tells that it found no CUDA before its own log level counts, and no Python
