@@ -1,9 +1,10 @@
 """A frozen graph with the weights of its products and look-ups in int8 or float16.
 
-    small = rewritten(graph_def, "int8")
+    graph_def, values = rewritten(graph_def, "int8")
 
-A matrix has a scale a column, by which the product is multiplied; a table of embeddings one a row,
-so that only the rows that a batch asks for become float32.
+Its constants become placeholders for those values. A matrix has a scale a column, by which the
+product is multiplied; a table of embeddings one a row, so that only the rows that a batch asks for
+become float32.
 """
 
 from __future__ import annotations
@@ -24,30 +25,39 @@ _LEAST_VALUES = 256
 Users = Mapping[str, Sequence[Any]]  # a node's name -> the nodes that take what it gives
 
 
-def rewritten(graph_def: Any, how: str) -> Any:
+def rewritten(graph_def: Any, how: str) -> tuple[Any, dict[str, np.ndarray]]:
     """A copy in which `how`, "int8" or "float16", stands for each weight that allows it.
 
     Those that something else than a product or a look-up takes stay float32, as do those beyond
     what float16 holds.
+
+    Returns:
+        The graph; and what its new placeholders are fed, by their names.
     """
     users, by_name = _users(graph_def), {node.name: node for node in graph_def.node}
     replaced: dict[str, list[Any]] = {}  # a node's name -> what stands for it
+    fed: dict[str, np.ndarray] = {}
     for constant in graph_def.node:
         weight = _weight(constant)
         if weight is None:
             continue
         passed, takers = _takers(constant.name, users)
         axis = _scaled_axis(takers, {constant.name, *passed}, by_name)
-        if axis is None or (how == "float16" and np.abs(weight).max() > _LARGEST_FLOAT16):
+        is_matrix = weight.ndim == 2 and weight.size >= _LEAST_VALUES
+        if axis is None or not is_matrix or not _fits(weight, how):
+            fed[constant.name] = weight
+            replaced[constant.name] = [_placeholder(constant.name, weight)]
             continue
         small, scale = _int8(weight, axis) if how == "int8" else (weight.astype(np.float16), None)
         stored = _Stored(f"{constant.name}/{how}", small.dtype, scale is not None)
-        replaced[constant.name] = stored.nodes(small, scale)
+        values = {stored.name: small} | ({} if stored.scale is None else {stored.scale: scale})
+        fed |= values
+        replaced[constant.name] = [_placeholder(*each) for each in values.items()]
         replaced |= {name: [] for name in passed}
         for taker in takers:
             make = stored.product if taker.op == "MatMul" else stored.rows
             replaced[taker.name] = list(make(taker))
-    return _with(graph_def, replaced)
+    return _with(graph_def, replaced), fed
 
 
 def _users(graph_def: Any) -> Users:
@@ -59,13 +69,15 @@ def _users(graph_def: Any) -> Users:
 
 
 def _weight(node: Any) -> np.ndarray | None:
-    """The values, where it is a matrix of float32 that is worth it."""
+    """Its values, where it is a constant of several numbers in float32."""
     if node.op != "Const" or node.attr["dtype"].type != tf.float32.as_datatype_enum:
         return None
-    sizes = [each.size for each in node.attr["value"].tensor.tensor_shape.dim]
-    if len(sizes) != 2 or np.prod(sizes) < _LEAST_VALUES:
-        return None
-    return np.asarray(tf.make_ndarray(node.attr["value"].tensor))
+    values = np.asarray(tf.make_ndarray(node.attr["value"].tensor))
+    return values if values.size > 1 else None
+
+
+def _fits(weight: np.ndarray, how: str) -> bool:
+    return how != "float16" or bool(np.abs(weight).max() <= _LARGEST_FLOAT16)
 
 
 def _takers(name: str, users: Users) -> tuple[list[str], list[Any]]:
@@ -117,10 +129,6 @@ class _Stored:
         self.name, self.scale = name, f"{name}/scale" if has_scale else None
         self.type = tf.as_dtype(dtype).as_datatype_enum
 
-    def nodes(self, small: np.ndarray, scale: np.ndarray | None) -> list[Any]:
-        stored = [(self.name, small), (self.scale, scale)]
-        return [_constant(name, values) for name, values in stored if name is not None]
-
     def product(self, node: Any) -> Iterator[Any]:
         """X @ float32(small), times the scale of each column."""
         yield self._cast(f"{node.name}/float32", self.name)
@@ -154,10 +162,10 @@ def _node(op: str, name: str, *inputs: str) -> Any:
     return tf.compat.v1.NodeDef(op=op, name=name, input=inputs)
 
 
-def _constant(name: str, values: Any) -> Any:
-    node = _node("Const", name)
+def _placeholder(name: str, values: Any) -> Any:
+    node = _node("Placeholder", name)
     node.attr["dtype"].type = tf.as_dtype(values.dtype).as_datatype_enum
-    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(values))
+    node.attr["shape"].shape.CopyFrom(tf.TensorShape(values.shape).as_proto())
     return node
 
 
