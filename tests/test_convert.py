@@ -331,6 +331,19 @@ def test_a_parameter_that_one_side_lacks_is_an_error(
         tfft.convert(forms / "bert", to="tensorflow", output=tmp_path / "out")
 
 
+def test_a_parameter_that_pytorch_lacks_is_an_error(
+    forms: Path, tmp_path: Path, child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one_less(module: str, job: Mapping[str, Any]) -> dict[str, Any]:
+        told = child(module, job)
+        kept = [names for names in told["parameters"] if "classifier.bias" not in names]
+        return told | {"parameters": kept}
+
+    monkeypatch.setattr("tfft.conversion.run_child", one_less)
+    with pytest.raises(ModelError, match=r"PyTorch lacks tensors .*: classifier.bias"):
+        tfft.convert(forms / "bert", to="tensorflow", output=tmp_path / "out")
+
+
 def test_without_torch_the_result_says_what_was_not_compared(
     forms: Path, tmp_path: Path, tfft_cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:

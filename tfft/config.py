@@ -833,13 +833,12 @@ _PYTORCH_TAKES: dict[str, tuple[Any, ...]] = {
     "train.loss": (None,),
     "train.strategy": ("auto", "none"),
 }
-# Trainer makes its batches itself, and evaluates at the end of a pass.
+# Trainer makes its batches itself.
 _TRAINER_TAKES = _PYTORCH_TAKES | {
     "data.loader": ("auto",),
     "data.max_shapes": (DataConfig.max_shapes,),
     "data.buckets": (None,),
     "train.batch_tokens": (None,),
-    "train.evaluate_every": (None,),
 }
 _TAKES = {"tensorflow": {}, "pytorch": _PYTORCH_TAKES, "trainer": _TRAINER_TAKES}
 

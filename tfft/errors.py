@@ -16,6 +16,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+# Characters of one label or column's name in a message: a whole text may be taken for one.
+LONGEST_SHOWN = 200
+
 
 class TfftError(Exception):
     """Base of every error that tfft raises on purpose."""
@@ -62,8 +65,14 @@ def first_line(error: BaseException) -> str:
     return lines[0][:200] if lines else type(error).__name__
 
 
+def in_line(text: str) -> str:
+    """What came from data as a message can hold it: one line, of no more than `LONGEST_SHOWN`."""
+    line = " ".join(text.splitlines())
+    return line if len(line) <= LONGEST_SHOWN else f"{line[:LONGEST_SHOWN]}..."
+
+
 def listed(items: Iterable[object], *, most: int = 12) -> str:
     """`a, b, c` of the first `most` items, and how many more there are."""
-    names = [str(item) for item in items]
+    names = [in_line(str(item)) for item in items]
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

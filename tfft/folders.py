@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -72,7 +73,8 @@ class RunFolder:
                 yield folder
             except KeyboardInterrupt:
                 folder._leave(keep=folder.started)
-                left = f"{shown(partial)} stays{folder._told()}" if folder.started else ""
+                told = folder._told() or ", without an epoch: none was done"
+                left = f"{shown(partial)} stays{told}" if folder.started else ""
                 raise KeyboardInterrupt(left) from None
             except OSError as error:
                 folder._leave(keep=bool(folder.saved))
@@ -137,14 +139,14 @@ class RunFolder:
     def _told(self) -> str:
         if not self.saved:
             return ""
-        return f"; saved so far: {listed(shown(each) for each in self.saved.values())}"
+        return f"; saved so far: {', '.join(map(shown, self.saved.values()))}"
 
 
 def check_file(path: Path, *, endings: Sequence[str], overwrite: bool) -> None:
     """Refuses a file that can't be written, or that would be lost.
 
     Raises:
-        ConfigError: another ending; the file exists; its folder doesn't.
+        ConfigError: another ending; the file exists; its folder doesn't, or takes no file.
     """
     if path.suffix.lower() not in endings:
         raise ConfigError(f"{path}: expected an ending of {listed(endings)}", options=["output"])
@@ -152,6 +154,11 @@ def check_file(path: Path, *, endings: Sequence[str], overwrite: bool) -> None:
         raise ConfigError(f"{path} exists; choose another --output, or --overwrite it")
     if not path.absolute().parent.is_dir():
         raise ConfigError(f"{path}: no folder {path.absolute().parent}; make it first")
+    try:  # rather than after minutes of work
+        tempfile.TemporaryFile(dir=path.absolute().parent).close()
+    except OSError as error:
+        why = error.strerror or error
+        raise ConfigError(f"{path}: can't be written: {why}; choose another --output") from None
 
 
 def as_json(document: Any) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tfft.errors import listed
+from tfft.errors import in_line, listed
 from tfft.progress import Progress, Received, Step, epoch_line
 from tfft.results import EpochRecord, ParityResult, PlanResult
 
@@ -226,8 +226,8 @@ def _constant_line(plan: PlanResult) -> str:
     guess = figures.pop("prediction")
     if isinstance(guess, float):
         guess = f"{guess:.4g}"
-    elif isinstance(guess, list):
-        guess = listed(guess)
+    else:
+        guess = listed(guess if isinstance(guess, list) else [guess])
     told = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
     return f"{guess}, always, gets {told}"
 
@@ -244,7 +244,7 @@ def _label_table(plan: PlanResult) -> Table:
             table.add_row("", f"and {len(plan.labels) - place} more")
             break
         cells = (f"{counts.get(name, 0):,}" for name in plan.n_examples)
-        table.add_row(str(place), Text(label), *cells)
+        table.add_row(str(place), Text(in_line(label)), *cells)
     return table
 
 
