@@ -20,11 +20,13 @@ from tfft.certificate.recipes import NAMED
 from tfft.config import (
     About,
     DataConfig,
+    ExportConfig,
     ParityConfig,
     RunConfig,
     build_options,
     choose_options,
     evaluate_options,
+    export_options,
     option_names,
     options_of,
     parity_options,
@@ -39,6 +41,7 @@ from tfft.progress import Progress
 from tfft.results import (
     ConvertResult,
     EvalResult,
+    ExportResult,
     FitResult,
     ParityResult,
     PlanResult,
@@ -180,6 +183,27 @@ def convert(
         overwrite=overwrite,
         progress=progress,
     )
+
+
+def export(
+    model: str | os.PathLike[str],
+    *,
+    output: str | os.PathLike[str],
+    progress: Progress | None = None,
+    **options: Any,
+) -> ExportResult:
+    """A SavedModel that takes raw text, as a version of the bundle `output`.
+
+    Args:
+        model: a run's folder, a checkpoint with a trained head, or a hub id.
+        **options: `version`, `data`, `text_column`, `limit_validation`, `fuzz_texts` ...
+
+    Raises:
+        TfftError: it can't be exported, or what was written isn't the same model: the folder is
+            left as it was.
+    """
+    config, asked = merge_export(options)
+    return runs.export(os.fspath(model), config, asked, output=Path(output), progress=progress)
 
 
 def parity(
@@ -373,6 +397,18 @@ def merge_options(
         raise ConfigError(f"{config}: {error}") from None
 
 
+def merge_export(options: Mapping[str, Any]) -> tuple[RunConfig, ExportConfig]:
+    """The options of `tfft export` as those of its data and model, and its own.
+
+    Raises:
+        ConfigError: an option is unknown, or wrong.
+    """
+    own = options_of("export")
+    asked = ExportConfig.from_options({k: v for k, v in options.items() if k in own})
+    of_run = {name: value for name, value in options.items() if name not in own}
+    return merge_options(of_run, among=export_options()), asked
+
+
 def merge_parity(options: Mapping[str, Any]) -> tuple[RunConfig, ParityConfig]:
     """The options of `tfft parity` as the run's and its own.
 
@@ -425,6 +461,7 @@ _show_options(fit, choose_options("data", "model", "train"))
 _show_options(plan, choose_options("data", "model", "train"))
 _show_options(evaluate, evaluate_options())
 _show_options(predict, predict_options())
+_show_options(export, export_options())
 _show_options(parity, parity_options())
 _show_options(load_data, choose_options("data", "train"))
 _show_options(build_model, build_options())

@@ -396,8 +396,35 @@ class ParityConfig:
         return {name.removeprefix(prefix): getattr(self, name) for name in names}
 
 
+@dataclass(frozen=True)
+class ExportConfig:
+    """What `tfft export` is asked beside its data; no part of a run.toml."""
+
+    version: int | None = option(
+        None, "The version's number. Default: one more than the bundle's last.", minimum=1
+    )
+    limit_train: int = option(
+        100_000, "Prove the tokenizer on at most N of the training texts.", minimum=1
+    )
+    limit_validation: int = option(
+        2_000, "Compare the scores of at most N validation texts.", minimum=1
+    )
+    fuzz_texts: int = option(20_000, "Prove the tokenizer on N made-up texts, too.", minimum=1)
+    seed: int = option(42, "Seeds the made-up texts.", minimum=0, below=2**32)
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> ExportConfig:
+        """Of field -> value.
+
+        Raises:
+            ConfigError: as `RunConfig.from_options`.
+        """
+        abouts = options_of("export")
+        return cls(**{name: _fitted(abouts[name], value) for name, value in options.items()})
+
+
 # Every kind of option, those of a single verb too.
-_KINDS = {**SECTIONS, "parity": ParityConfig}
+_KINDS = {**SECTIONS, "parity": ParityConfig, "export": ExportConfig}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -605,6 +632,15 @@ def parity_options() -> dict[str, About]:
         leave_out=("streaming", "shuffle_buffer"),
     )
     return of_run | options_of("parity")
+
+
+def export_options() -> dict[str, About]:
+    """What to prove a bundle with, how the saved model is read, and those of export itself."""
+    of_saved = choose_options(
+        *("data.source", "data.text_column", "data.max_length"),
+        *("model.threshold", "model.allow_pickle"),
+    )
+    return of_saved | options_of("export")
 
 
 def predict_options() -> dict[str, About]:

@@ -398,3 +398,52 @@ class ParityResult:
             "stages": [stage.to_json() for stage in self.stages],
             "exact_zeros": list(self.exact_zeros),
         }
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """A version of a bundle, and what was found of it: check.json.
+
+    Attributes:
+        labels: by the column of `scores`; empty of regression.
+        threshold: of multi-label, the probability from which a label is given.
+        why_no_text: why no signature takes texts; None where one does.
+        tokenizer: the texts whose tokens in the graph are the live tokenizer's, to the last:
+            `n_made_up` and, of the data, `n_train` and `n_validation`, and `n_code_points` that it
+            was checked over; None where no signature takes texts.
+        data: what the last two came from; None where it couldn't be read.
+        tolerance: of the scores.
+        found: by the clean process: `signatures`, `answers` (the largest difference from the live
+            model's), `ops`, `latency`, `tensorflow`, `device` ...
+        output: the bundle's folder.
+    """
+
+    source: str
+    version: int
+    task: str
+    labels: tuple[str, ...]
+    max_length: int
+    threshold: float | None
+    why_no_text: str | None
+    tokenizer: Mapping[str, int] | None
+    data: str | None
+    tolerance: float
+    found: Mapping[str, Any]
+    output: Path = field(default_factory=Path)
+
+    @property
+    def largest_difference(self) -> float:
+        """From the live model's scores, over all signatures."""
+        return max(each["largest_difference"] for each in self.found["answers"].values())
+
+    @property
+    def latency(self) -> Mapping[str, float]:
+        """Seconds to load and of the first call, milliseconds of a warm one by batch size."""
+        latency: Mapping[str, float] = self.found["latency"]
+        return latency
+
+    def to_json(self) -> dict[str, Any]:
+        values = asdict(self)
+        found = values.pop("found")
+        del values["output"]
+        return {"passed": True, **values, **found}

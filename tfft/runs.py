@@ -4,6 +4,7 @@
     evaluate("runs/cola-1", config, split="validation")
     predict("runs/cola-1", config, output=Path("predictions.csv"))
     convert("runs/cola-1", to="tensorflow", output=Path("cola-tf"))
+    export("runs/cola-1", config, ExportConfig(), output=Path("bundles/cola"))
 
 Everything is wired here and computed elsewhere.
 """
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfft import backend, child, folders
-from tfft.config import DataConfig, ParityConfig, RunConfig
+from tfft.config import DataConfig, ExportConfig, ParityConfig, RunConfig
 from tfft.errors import ConfigError
 from tfft.progress import Progress, shown_by
 from tfft.pytorch.backend import check_installed
@@ -24,6 +25,7 @@ from tfft.ready import Prepared, prepare, tokenise
 from tfft.results import (
     ConvertResult,
     EvalResult,
+    ExportResult,
     FitResult,
     ParityResult,
     PlanResult,
@@ -326,6 +328,41 @@ def parity(
     folders.write_file(output, folders.as_json(result.to_json()))
     folders.write_file(page, parity_page(result))
     return result
+
+
+def export(
+    model: str,
+    config: RunConfig,
+    asked: ExportConfig,
+    *,
+    output: Path,
+    progress: Progress | None = None,
+) -> ExportResult:
+    """A version of a bundle: a SavedModel that takes raw text, checked before it is called done.
+
+    Args:
+        config: data to prove it with, where the run's isn't to be taken; how to read the model.
+        output: the bundle's folder, new or with older versions.
+
+    Raises:
+        TfftError: the model can't be exported, or what was written isn't the same model; the folder
+            is left as it was.
+    """
+    backend.choose("tensorflow")
+    progress = progress or Progress()
+    from tfft.export.bundle import Place
+
+    with shown_by(progress), Place.claim(output, version=asked.version) as place:
+        from tfft import served
+
+        saved = served.open_saved(model, config, progress)
+        from tfft.export import warmup
+        from tfft.export.assemble import assemble
+
+        warmup.check_installed()
+        return assemble(
+            saved, place, config, asked, devices=_open_devices(config), progress=progress
+        )
 
 
 def _open_devices(config: RunConfig) -> Devices:

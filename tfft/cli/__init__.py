@@ -18,6 +18,7 @@ VERBS = {
     "predict": "Write a prediction for each row.",
     "parity": "TensorFlow against PyTorch, step by step.",
     "convert": "The same model for the other framework, compared.",
+    "export": "A SavedModel that takes raw text, proved before it is handed over.",
     "doctor": "Versions, devices, what is missing and how to get it.",
 }
 
