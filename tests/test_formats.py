@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import Outcome
 from helpers import Child, one_line
 from tiny import CONFIGS, VOCABULARY
 
@@ -313,7 +314,7 @@ def test_what_a_file_can_t_hold_is_refused(
 
 @pytest.mark.parametrize("name", ["torch", "onnx"])
 def test_quantize_is_refused_where_a_format_has_none(bert: Any, tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match=rf"goes with format saved_model, tflite, not {name}"):
+    with pytest.raises(ConfigError, match=rf"goes with format tflite, not {name}"):
         produce(name, bert, tmp_path / "out", quantize="int8")
 
 
@@ -349,3 +350,45 @@ def test_what_float16_can_t_hold_stays_float32(bert: Any, monkeypatch: pytest.Mo
     small = SmallModel(bert, "float16")
     batch = batches_of(bert)[1]
     np.testing.assert_allclose(small(batch).logits.numpy(), bert.logits(batch), atol=1e-5)
+
+
+# The command
+
+
+def test_a_run_becomes_a_tflite_with_its_check(
+    run: Path, tmp_path: Path, tfft_cli: Callable[..., Outcome]
+) -> None:
+    command = ("export", run, "--output", tmp_path / "out", "--fuzz-texts", 50)
+    outcome = tfft_cli(*command, "--format", "tflite", "--quantize", "int8")
+    assert outcome.code == 0, outcome.err
+    assert "tflite (int8)" in outcome.out
+    assert "accuracy" in outcome.out
+    check = json.loads((tmp_path / "out" / "check.json").read_text())
+    assert check["passed"]
+    validation = json.loads((run / "metrics.json").read_text())["validation"]
+    # The live model's are the run's own: the labels stand beside their texts.
+    assert check["live_metrics"]["accuracy"] == pytest.approx(validation["accuracy"])
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["out"]
+    again = tfft_cli(*command, "--format", "onnx")
+    assert (again.code, "exists" in again.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--format", "onnx", "--quantize", "int8"), "goes with format"),
+        (("--quantize", "int8"), "goes with format tflite"),
+        (("--format", "torch", "--version", 3), "version goes with format saved_model"),
+    ],
+)
+def test_options_of_another_format_are_refused(
+    run: Path,
+    tmp_path: Path,
+    tfft_cli: Callable[..., Outcome],
+    options: tuple[object, ...],
+    told: str,
+) -> None:
+    outcome = tfft_cli("export", run, "--output", tmp_path / "out", *options)
+    assert outcome.code in (1, 2)
+    assert told in outcome.err
+    assert list(tmp_path.iterdir()) == []

@@ -75,7 +75,7 @@ LAYERS = (
     {"export.formats.produce"},
     {"export.checker", "export.signatures"},
     {"export.live", "export.bundle", "export.texts"},
-    {"export.check", "export.warmup", "export.readme"},
+    {"export.check", "export.warmup", "export.readme", "export.formats.deliver"},
     {"export.assemble"},
     {"runs"},
     {"api"},

@@ -89,7 +89,7 @@ def check_asked(name: str, quantize: str | None) -> None:
     if quantize is not None and quantize not in FORMATS[name].quantize:
         able = [each for each, about in FORMATS.items() if quantize in about.quantize]
         raise ConfigError(
-            f"quantize {quantize} goes with format {listed(['saved_model', *able])}, not {name}",
+            f"quantize {quantize} goes with format {listed(able)}, not {name}",
             options=["export.quantize"],
         )
     FORMATS[name].check_installed()
