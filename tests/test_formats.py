@@ -92,7 +92,9 @@ def child() -> Iterator[Child]:
 @pytest.fixture(autouse=True)
 def _one_child(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tfft.conversion.run_child", child)
-    monkeypatch.setattr("tfft.export.formats.pytorch.run_child", child)
+    from tfft.export.formats import pytorch  # by name `tfft.export` is the function
+
+    monkeypatch.setattr(pytorch, "run_child", child)
 
 
 def produce(name: str, live: Any, folder: Path, **options: Any) -> Any:
@@ -305,7 +307,9 @@ def test_an_operation_that_onnx_lacks_is_named(
 def test_what_a_file_can_t_hold_is_refused(
     bert: Any, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tfft.export.formats.live.MOST_BYTES", 1000)
+    from tfft.export.formats import live
+
+    monkeypatch.setattr(live, "MOST_BYTES", 1000)
     with pytest.raises(ExportError, match="holds 2 GiB at most") as caught:
         produce(name, bert, tmp_path / "out")
     one_line(caught)
@@ -322,8 +326,11 @@ def test_quantize_is_refused_where_a_format_has_none(bert: Any, tmp_path: Path, 
 def test_a_missing_package_says_what_to_install(
     bert: Any, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("tfft.pytorch.backend", "tfft.export.formats.onnx"):
-        monkeypatch.setattr(f"{module}.find_spec", lambda name: None)
+    from tfft.export.formats import onnx
+    from tfft.pytorch import backend
+
+    for module in (backend, onnx):
+        monkeypatch.setattr(module, "find_spec", lambda name: None)
     with pytest.raises(TfftError, match=rf'pip install "tfft\[{name}\]"'):
         produce(name, bert, tmp_path / "out")
 
