@@ -380,7 +380,7 @@ def _export_format(
             f"version goes with format saved_model, not {asked.format}", options=["export.version"]
         )
     if output.exists():
-        raise ConfigError(f"{output} exists; choose another --output", options=["output"])
+        raise ConfigError(f"{output} exists; choose another --output")
     with (
         shown_by(progress),
         folders.RunFolder.claim(output, overwrite=False) as folder,
