@@ -50,7 +50,9 @@ def rewritten(graph_def: Any, how: str) -> tuple[Any, dict[str, np.ndarray]]:
             continue
         small, scale = _int8(weight, axis) if how == "int8" else (weight.astype(np.float16), None)
         stored = _Stored(f"{constant.name}/{how}", small.dtype, scale is not None)
-        values = {stored.name: small} | ({} if stored.scale is None else {stored.scale: scale})
+        values: dict[str, np.ndarray] = {stored.name: small}
+        if stored.scale is not None and scale is not None:
+            values[stored.scale] = scale
         fed |= values
         replaced[constant.name] = [_placeholder(*each) for each in values.items()]
         replaced |= {name: [] for name in passed}
