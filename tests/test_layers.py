@@ -35,6 +35,7 @@ LAYERS = (
     {"doctor.machine"},
     {"doctor.environment"},
     {"doctor"},
+    {"export.formats.latency"},
     {"tensors", "pytorch.children", "pytorch.unpickle", "pytorch.outputs"},
     {"transfers", "refusals", "hub"},
     {"unpickling"},
@@ -82,9 +83,17 @@ LAYERS = (
     {"tuning.chief"},
     {"tuning.search"},
     {"tuning.worker"},
+    {"export.formats.live", "export.formats.rewriting"},
+    {
+        "export.formats.onnx",
+        "export.formats.pytorch",
+        "export.formats.quantised",
+        "export.formats.tflite",
+    },
+    {"export.formats.produce"},
     {"export.checker", "export.signatures"},
     {"export.live", "export.bundle", "export.texts"},
-    {"export.check", "export.warmup", "export.readme"},
+    {"export.check", "export.warmup", "export.readme", "export.formats.deliver"},
     {"export.assemble"},
     {"serving.bundle", "serving.tensors"},
     {"serving.contract", "serving.batching", "serving.model"},
@@ -141,7 +150,9 @@ def layer(name: str) -> int | None:
     return None
 
 
-PACKAGES = {"data", "certificate", "export", "pytorch", "reports", "serving", "tuning"}
+PACKAGES = {
+    *("data", "certificate", "export", "export.formats", "pytorch", "reports", "serving", "tuning")
+}
 WITHOUT_LAYER = {"__init__", "__main__", "builtin", "cli", *PACKAGES}
 
 

@@ -46,6 +46,7 @@ from tfft.results import (
     EvalResult,
     ExportResult,
     FitResult,
+    FormatCheck,
     ParityResult,
     PlanResult,
     PredictResult,
@@ -196,12 +197,12 @@ def export(
     output: str | os.PathLike[str],
     progress: Progress | None = None,
     **options: Any,
-) -> ExportResult:
-    """A SavedModel that takes raw text, as a version of the bundle `output`.
+) -> ExportResult | FormatCheck:
+    """A SavedModel that takes raw text, as a version of the bundle `output`; or another format.
 
     Args:
         model: a run's folder, a checkpoint with a trained head, or a hub id.
-        **options: `version`, `data`, `text_column`, `limit_validation`, `fuzz_texts` ...
+        **options: `format`, `version`, `data`, `text_column`, `limit_validation`, `fuzz_texts` ...
 
     Raises:
         TfftError: it can't be exported, or what was written isn't the same model: the folder is

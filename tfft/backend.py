@@ -28,8 +28,16 @@ if TYPE_CHECKING:
     import tf_keras as keras
     import transformers
     from tensorflow.core.protobuf import saved_model_pb2
+    from tensorflow.python.framework import convert_to_constants
 
-__all__ = ["keras", "keras_tuner", "saved_model_pb2", "tf", "transformers"]
+__all__ = [
+    "convert_to_constants",
+    "keras",
+    "keras_tuner",
+    "saved_model_pb2",
+    "tf",
+    "transformers",
+]
 
 _MODULES = {
     "tf": "tensorflow",
@@ -38,6 +46,8 @@ _MODULES = {
     "transformers": "transformers",
     # How a SavedModel lies on disk; tf.* has no name for it.
     "saved_model_pb2": "tensorflow.core.protobuf.saved_model_pb2",
+    # Freezes a graph: what TensorFlow's own converters do it with, and has no public name for.
+    "convert_to_constants": "tensorflow.python.framework.convert_to_constants",
 }
 # What brings a module that isn't needed by all.
 _EXTRAS = {"keras_tuner": "tune"}
@@ -132,7 +142,7 @@ def __getattr__(name: str) -> Any:
 
 def _import(name: str) -> Any:
     if name == "tf":
-        with _silent_stderr():
+        with silent_stderr():
             module = import_module("tensorflow")
             for gpu in module.config.list_physical_devices("GPU"):  # the first look says it again
                 # Else TensorFlow takes all of a GPU's memory at once, a neighbour's too.
@@ -143,7 +153,7 @@ def _import(name: str) -> Any:
         with _keras_2_as_keras():
             module = import_module(name)
     else:
-        if name in ("keras", "saved_model_pb2"):
+        if name in ("keras", "saved_model_pb2", "convert_to_constants"):
             __getattr__("tf")
         module = import_module(_MODULES[name])
     return module
@@ -168,7 +178,7 @@ def _keras_2_as_keras() -> Iterator[None]:
 
 
 @contextmanager
-def _silent_stderr() -> Iterator[None]:
+def silent_stderr() -> Iterator[None]:
     """Nothing reaches file descriptor 2.
 
     TensorFlow 2.21 tells that it found no CUDA before its own log level counts, and no Python

@@ -30,6 +30,7 @@ LOADERS = ("numpy", "prepare", "to_tf", "bucketed")
 FRAMEWORKS = ("tensorflow", "pytorch", "trainer")
 OPTIMIZERS = ("adam", "adamw")
 STRATEGIES = ("auto", "none", "mirrored")
+FORMATS = ("saved_model", "torch", "onnx", "tflite")
 PRECISIONS = ("float32", "bfloat16", "float16")
 SCHEDULES = ("constant", "linear", "cosine", "polynomial")
 TUNERS = ("random", "bayesian", "hyperband", "grid", "range")
@@ -462,6 +463,17 @@ _OF_A_SEARCH = (
 class ExportConfig:
     """What `tfft export` is asked beside its data; no part of a run.toml."""
 
+    format: str = option(
+        "saved_model",
+        "saved_model: a bundle that takes raw text. torch, onnx and tflite take tokens; the "
+        "tokenizer lies beside.",
+        choices=FORMATS,
+    )
+    quantize: str | None = option(
+        None,
+        "Make the weights of a tflite smaller; the change of the validation metrics is told.",
+        choices=("int8", "float16"),
+    )
     version: int | None = option(
         None, "The version's number. Default: one more than the bundle's last.", minimum=1
     )

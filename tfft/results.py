@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +231,45 @@ class ConvertResult:
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "output": str(self.output)}
+
+
+@dataclass(frozen=True)
+class FormatCheck:
+    """An exported format, read again and compared with the live model.
+
+    Attributes:
+        quantize: what its weights are, or None: float32.
+        n_texts: whose logits were compared.
+        tolerance: of the difference.
+        live_metrics, metrics: the live model's and the format's on the same texts; empty where
+            those have no labels.
+        n_bytes: of the file with the weights.
+        latency_ms: of one warm call, by batch size, the texts as long as the longest compared.
+    """
+
+    format: str
+    quantize: str | None
+    n_texts: int
+    largest_logit: float
+    largest_difference: float
+    tolerance: float
+    live_metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    n_bytes: int = 0
+    latency_ms: Mapping[str, float] = field(default_factory=dict)
+
+    def measured(self, n_bytes: int, latency_ms: Mapping[int, float]) -> FormatCheck:
+        """The same with its size and its speed."""
+        by_size = {str(size): each for size, each in latency_ms.items()}
+        return replace(self, n_bytes=n_bytes, latency_ms=by_size)
+
+    @property
+    def metric_changes(self) -> Mapping[str, float]:
+        """What the format adds to each of the live model's metrics."""
+        return {name: self.metrics[name] - each for name, each in self.live_metrics.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "metric_changes": dict(self.metric_changes)}
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from tfft.results import (
     EvalResult,
     ExportResult,
     FitResult,
+    FormatCheck,
     ParityResult,
     PlanResult,
     PredictResult,
@@ -315,8 +316,10 @@ def export(
     *,
     output: Path,
     progress: Progress | None = None,
-) -> ExportResult:
+) -> ExportResult | FormatCheck:
     """A version of a bundle: a SavedModel that takes raw text, checked before it is called done.
+
+    Or the folder of another format, with what was found of it.
 
     Args:
         config: data to prove it with, where the run's isn't to be taken; how to read the model.
@@ -328,6 +331,10 @@ def export(
     """
     backend.choose("tensorflow")
     progress = progress or Progress()
+    if asked.format != "saved_model":
+        return _export_format(model, config, asked, output=output, progress=progress)
+    if asked.quantize is not None:
+        raise ConfigError("quantize goes with format tflite", options=["export.quantize"])
     from tfft.export.bundle import Place
 
     with shown_by(progress), Place.claim(output, version=asked.version) as place:
@@ -341,6 +348,34 @@ def export(
         return assemble(
             saved, place, config, asked, devices=_open_devices(config), progress=progress
         )
+
+
+def _export_format(
+    model: str, config: RunConfig, asked: ExportConfig, *, output: Path, progress: Progress
+) -> FormatCheck:
+    if asked.version is not None:
+        raise ConfigError(
+            f"version goes with format saved_model, not {asked.format}", options=["export.version"]
+        )
+    if output.exists():
+        raise ConfigError(f"{output} exists; choose another --output")
+    with (
+        shown_by(progress),
+        folders.RunFolder.claim(output, overwrite=False) as folder,
+    ):
+        from tfft import served
+
+        saved = served.open_saved(model, config, progress)
+        folder.need(2 * saved.checkpoint.n_bytes)
+        from tfft.export.formats.deliver import deliver
+
+        devices = _open_devices(config)
+        check = deliver(saved, folder.partial, config, asked, devices=devices, progress=progress)
+        about = {"passed": True, "source": model, "labels": list(saved.learned.label_names)}
+        about |= {"task": saved.task.name, "max_length": saved.max_length}
+        folder.write({"check.json": folders.as_json({**about, **check.to_json()})})
+        folder.finish()
+    return check
 
 
 def tune(

@@ -10,7 +10,7 @@ import click
 
 from tfft.cli.options import config_options, verb
 from tfft.config import export_options
-from tfft.results import ExportResult
+from tfft.results import ExportResult, FormatCheck
 
 
 @click.command()
@@ -47,8 +47,26 @@ def export(model: str, output: Path, options: dict[str, Any], as_json: bool) -> 
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=2, ensure_ascii=False))
         return
-    for line in _lines(result):
+    lines = _lines_of(result, output) if isinstance(result, FormatCheck) else _lines(result)
+    for line in lines:
         click.echo(line)
+
+
+def _lines_of(check: FormatCheck, output: Path) -> list[str]:
+    kind = check.quantize or "float32"
+    latency = ", ".join(f"{ms:.1f} ms for {size}" for size, ms in check.latency_ms.items())
+    changes = ", ".join(
+        f"{name} {check.live_metrics[name]:.4f} {change:+.4f}"
+        for name, change in check.metric_changes.items()
+    )
+    return [
+        f"{check.format} ({kind}) in {output}: {check.n_bytes / 1e6:.1f} MB",
+        f"logits of {check.n_texts:,} texts: they differ from the live model's by "
+        f"{check.largest_difference:.2g} at most (the largest is {check.largest_logit:.3g}, the "
+        f"tolerance {check.tolerance:.2g})",
+        *([f"the live model's metrics, and what the format changes: {changes}"] if changes else []),
+        f"a warm call: {latency}",
+    ]
 
 
 def _lines(result: ExportResult) -> list[str]:

@@ -17,6 +17,7 @@ import numpy as np
 from tfft.config import DataConfig, ExportConfig, RunConfig, TrainConfig
 from tfft.data.cells import column_of
 from tfft.data.examples import TEXT_FIELDS, load_training
+from tfft.data.targets import from_arrow
 from tfft.errors import TfftError
 from tfft.export.fuzz import corpus
 from tfft.progress import Progress
@@ -40,6 +41,7 @@ class Texts:
         hard: some of them.
         n_texts: 1, or 2 of pairs.
         data: what the first two come from; None where they are empty.
+        labels: of the validation texts, as the model learned them; None where it learned others.
     """
 
     train: Columns
@@ -47,6 +49,7 @@ class Texts:
     fuzz: Mapping[str, Sequence[str | bytes]]
     n_texts: int
     data: str | None
+    labels: np.ndarray | None = None
 
     @property
     def compared(self) -> dict[str, list[str]]:
@@ -69,10 +72,12 @@ def read_texts(saved: Saved, config: RunConfig, asked: ExportConfig, progress: P
         TfftError: the data that the user names can't be read.
     """
     data, seed = _data_of(saved, config)
+    names = tuple(saved.learned.label_names)
     train: Columns = {}
     validation: Columns = {}
     n_texts = max(1, len(data.text_column))
     source: str | None = data.source
+    labels = None
     if source:
         progress.stage("reading the data")
         try:
@@ -89,13 +94,16 @@ def read_texts(saved: Saved, config: RunConfig, asked: ExportConfig, progress: P
             train = _columns(examples.train, asked.limit_train)
             validation = _columns(examples.validation, asked.limit_validation)
             n_texts = len(validation)
+            if (examples.targets.task, tuple(examples.targets.names)) == (saved.task.name, names):
+                rows = _some(examples.validation, asked.limit_validation)
+                labels = from_arrow(column_of(rows, "label"))
     else:
         progress.waiting("data: no run.toml names any: made-up texts alone prove the bundle")
     fuzz = {
         name: corpus(asked.fuzz_texts, seed=asked.seed + place)
         for place, name in enumerate(TEXT_FIELDS[:n_texts])
     }
-    return Texts(train, validation, fuzz, n_texts, source or None)
+    return Texts(train, validation, fuzz, n_texts, source or None, labels)
 
 
 def _data_of(saved: Saved, config: RunConfig) -> tuple[DataConfig, int]:
@@ -113,9 +121,14 @@ def _data_of(saved: Saved, config: RunConfig) -> tuple[DataConfig, int]:
 def _columns(rows: Dataset, most: int) -> dict[str, list[str]]:
     """The columns of texts; of more than `most` rows some, evenly over all."""
     names = [name for name in TEXT_FIELDS if name in rows.column_names]
-    if len(rows) > most:
-        rows = rows.select(np.linspace(0, len(rows) - 1, most).astype(int))
+    rows = _some(rows, most)
     return {name: column_of(rows, name).to_pylist() for name in names}
+
+
+def _some(rows: Dataset, most: int) -> Dataset:
+    if len(rows) <= most:
+        return rows
+    return rows.select(np.linspace(0, len(rows) - 1, most).astype(int))
 
 
 def _is_unicode(text: str | bytes) -> bool:
