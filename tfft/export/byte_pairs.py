@@ -47,9 +47,7 @@ class BytePairs(tf.Module):
         # A word of one byte asks too, so there is one key that no pair has.
         keys = [-1, *(vocabulary[a] * int(self._base) + vocabulary[b] for a, b in pairs)]
         ranks = np.array([_NEVER, *range(len(pairs))], np.int32)
-        self._merged = np.array([0, *(vocabulary[a + b] for a, b in pairs)], np.int32)[
-            1 if pairs else 0 :
-        ]
+        self._merged = np.array([vocabulary[a + b] for a, b in pairs] or [0], np.int32)
         self._ranks = tf.lookup.StaticHashTable(
             tf.lookup.KeyValueTensorInitializer(np.array(keys, np.int64), ranks), _NEVER
         )

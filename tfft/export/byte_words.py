@@ -42,8 +42,11 @@ class ByteLevelSplitter:
             [(code_points(each.content), N_CODE_POINTS + n) for n, each in enumerate(tokens)],
             blank=self._dropped,
         )
-        self._strips = tuple(
-            np.array([N_CODE_POINTS + n for n, each in enumerate(tokens) if getattr(each, side)])
+        self._lstrip, self._rstrip = (
+            np.array(
+                [n + N_CODE_POINTS for n, each in enumerate(tokens) if getattr(each, side)],
+                np.int32,
+            )
             for side in ("lstrip", "rstrip")
         )
         self._prefixes = bool(components.pre_tokenizer["add_prefix_space"])
@@ -92,10 +95,8 @@ class ByteLevelSplitter:
         n_before = counted(~is_space)[:-1]
         after = tf.gather(characters, tf.gather(places, n_before))
         before = tf.gather(characters, tf.gather(places, tf.maximum(n_before - 1, 0)))
-        lstrip, rstrip = self._strips
-        is_taken = tf.reduce_any(after[:, None] == lstrip, 1) | tf.reduce_any(
-            before[:, None] == rstrip, 1
-        )
+        is_taken = tf.reduce_any(after[:, None] == self._lstrip, axis=1)
+        is_taken |= tf.reduce_any(before[:, None] == self._rstrip, axis=1)
         return _only(characters, ~(is_space & is_taken), row_splits)
 
     def _prefix(self, characters: Any, row_splits: Any) -> tuple[Any, Any]:
