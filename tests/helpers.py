@@ -1,6 +1,8 @@
 """What several test files share: small tables in files, and the one line that an error is."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ import pytest
 
 from tfft.config import DataConfig
 from tfft.data.examples import Examples, load_training
-from tfft.errors import TfftError
+from tfft.errors import ModelError, TfftError
 from tfft.progress import Progress
 
 
@@ -53,3 +55,33 @@ class Told(Progress):
         self.notes.append(text)
 
     waiting = note
+
+
+class Child:
+    """`run_child` with a process that stays, since importing torch costs seconds."""
+
+    def __init__(self) -> None:
+        self._processes: dict[str, subprocess.Popen[str]] = {}
+
+    def __call__(self, module: str, job: Mapping[str, Any]) -> dict[str, Any]:
+        if module not in self._processes:
+            self._processes[module] = subprocess.Popen(
+                [sys.executable, "-m", module],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+        process = self._processes[module]
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(job) + "\n")
+        process.stdin.flush()
+        told: dict[str, Any] = json.loads(process.stdout.readline())
+        if "error" in told:
+            raise ModelError(told["error"])
+        return told
+
+    def close(self) -> None:
+        for process in self._processes.values():
+            process.communicate()

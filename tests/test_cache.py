@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from helpers import Told
 from tiny import sentence
@@ -78,7 +79,6 @@ def test_a_second_run_reads_what_the_first_one_made(
     for _ in range(2):
         again = encode(data, tokenizer, max_length=12, cache=tmp_path)
         assert same(again, in_memory)
-        assert again.tokens.mapped is not None
     assert len(calls) == 2  # in memory, and once for the cache
     assert again.n_cut > 0
     assert again.labels is not None
@@ -172,7 +172,6 @@ def test_a_full_disk_leaves_the_tokens_in_memory_and_nothing_behind(
     with shown_by(Told()) as told:
         encoded = encode(rows(), tokenizer, max_length=12, cache=tmp_path)
     assert same(encoded, encode(rows(), tokenizer, max_length=12))
-    assert encoded.tokens.mapped is None
     [note] = told.notes
     assert "No space left on device" in note
     assert entries(tmp_path) == []
@@ -241,6 +240,16 @@ def test_the_cache_lies_where_the_environment_says(
     assert cache_folder() == tmp_path / "tfft"
     monkeypatch.setenv("TFFT_CACHE", "~/elsewhere")
     assert cache_folder() == Path("~/elsewhere").expanduser()
+
+
+def test_what_is_read_takes_no_memory_of_its_own(tmp_path: Path, tokenizer: Any) -> None:
+    path = tmp_path / "tokens.arrow"
+    tokens.write(encode(rows(1000, pairs=True), tokenizer, max_length=24).tokens, path)
+    before = pa.total_allocated_bytes()
+    mapped = tokens.read(path)
+    arrays = [mapped.starts, *mapped.values.values()]
+    assert pa.total_allocated_bytes() - before < min(each.nbytes for each in arrays)
+    assert not any(each.flags.owndata for each in arrays)
 
 
 def test_batches_out_of_the_file_are_those_out_of_memory(tmp_path: Path, tokenizer: Any) -> None:

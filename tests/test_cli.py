@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -128,6 +129,42 @@ def test_an_interrupted_run_keeps_its_epoch_and_says_so(tiny: Path, tmp_path: Pa
     assert again.returncode == 1
     assert "interrupted run" in again.stderr
     assert saved[0].exists()
+
+
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        ("tfft.data.encode.join", "nothing was saved"),
+        ("tfft.loop._train_until", "out.partial stays, without an epoch: none was done"),
+        ("tfft.loop.score", "out.partial stays, without an epoch: none was done"),
+    ],
+    ids=["tokenising", "the first steps", "evaluation"],
+)
+def test_a_key_press_before_an_epoch_says_what_is_left(
+    where: str,
+    told: str,
+    tfft_cli: CLI,
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def pressed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    data = write_reviews(tmp_path / "my data")
+    monkeypatch.setenv("TFFT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(where, pressed)
+    outcome = tfft_cli("fit", "--data", "my data", "--model", tiny, "--output", "out")
+    assert outcome.code == 130
+    assert outcome.err.splitlines()[-1] == f"interrupted: {told}"
+    assert not (tmp_path / "out").exists()
+    if told == "nothing was saved":
+        assert not (tmp_path / "out.partial").exists()
+        assert not [each for each in (tmp_path / "cache" / "tokens").iterdir() if each.is_dir()]
+    else:  # with the config, whose paths hold from any folder
+        resolved = tomllib.loads((tmp_path / "out.partial" / "run.toml").read_text())
+        assert resolved["data"]["source"] == str(data)
 
 
 def test_a_terminal_sees_a_live_bar(tiny: Path, tmp_path: Path) -> None:

@@ -9,8 +9,6 @@ import json
 import os
 import pickle
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from conftest import Outcome
-from helpers import one_line
+from helpers import Child, one_line
 from safetensors.numpy import load_file, save_file
 from tiny import make_forms
 
@@ -39,36 +37,6 @@ def forms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("forms")
     make_forms(folder, *KINDS)
     return folder
-
-
-class Child:
-    """`run_child` with a process that stays."""
-
-    def __init__(self) -> None:
-        self._processes: dict[str, subprocess.Popen[str]] = {}
-
-    def __call__(self, module: str, job: Mapping[str, Any]) -> dict[str, Any]:
-        if module not in self._processes:
-            self._processes[module] = subprocess.Popen(
-                [sys.executable, "-m", module],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-            )
-        process = self._processes[module]
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(json.dumps(job) + "\n")
-        process.stdin.flush()
-        told: dict[str, Any] = json.loads(process.stdout.readline())
-        if "error" in told:
-            raise ModelError(told["error"])
-        return told
-
-    def close(self) -> None:
-        for process in self._processes.values():
-            process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -360,6 +328,19 @@ def test_a_parameter_that_one_side_lacks_is_an_error(
 
     monkeypatch.setattr("tfft.conversion.run_child", one_more)
     with pytest.raises(ModelError, match=r"TensorFlow lacks tensors .*: classifier.scale"):
+        tfft.convert(forms / "bert", to="tensorflow", output=tmp_path / "out")
+
+
+def test_a_parameter_that_pytorch_lacks_is_an_error(
+    forms: Path, tmp_path: Path, child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one_less(module: str, job: Mapping[str, Any]) -> dict[str, Any]:
+        told = child(module, job)
+        kept = [names for names in told["parameters"] if "classifier.bias" not in names]
+        return told | {"parameters": kept}
+
+    monkeypatch.setattr("tfft.conversion.run_child", one_less)
+    with pytest.raises(ModelError, match=r"PyTorch lacks tensors .*: classifier.bias"):
         tfft.convert(forms / "bert", to="tensorflow", output=tmp_path / "out")
 
 

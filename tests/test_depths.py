@@ -103,6 +103,8 @@ def stepped(model: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """The weights before and after a step with gradients of 1."""
     from tfft.backend import tf
 
+    for each in model.trainable_variables:  # a fresh bias is nought, which no decay changes
+        each.assign_add(tf.ones_like(each))
     before = {each.name: each.numpy() for each in model.trainable_variables}
     pairs = [(tf.ones_like(each), each) for each in model.trainable_variables]
     model.optimizer.apply_gradients(pairs)

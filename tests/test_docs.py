@@ -45,6 +45,7 @@ def reader(
     The hub is one of this process, with a few rows under the names of the real data sets.
     """
     monkeypatch.setattr("tfft.pretrained.minilm_folder", lambda: tiny)
+    prove_less(monkeypatch)
     monkeypatch.chdir(tmp_path)
     write_tables()
     add_to_hub(hub, run / "model")
@@ -53,6 +54,15 @@ def reader(
     checkpoints.mkdir(parents=True)
     os.symlink(run / "model", checkpoints / "epoch-1")
     return tmp_path
+
+
+def prove_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an export proves of the tokenizer at length is proved in the tokenizer's own tests."""
+    from tfft.export import identity, texts
+
+    whole = texts.corpus
+    monkeypatch.setattr(texts, "corpus", lambda n_texts, *, seed: whole(100, seed=seed))
+    monkeypatch.setattr(identity, "check_code_points", lambda graph, tokenizer: 0)
 
 
 def write_tables() -> None:

@@ -176,6 +176,10 @@ def test_blank_texts_that_are_no_empty_cells_are_kept_out_loud(tmp_path: Path) -
         (pa.array([None, *range(19)]), "holds int64, not texts (row 1: 0)"),
         (pa.array([["a"]] * 20), "holds list<item: string>, not texts (row 0: ['a'])"),
         (pa.array([b"a"] * 20), "holds binary, not texts (row 0: b'a')"),
+        (
+            pa.array([{"en": "a"}] * 20),
+            "holds struct<en: string>, not texts (row 0: {'en': 'a'})",
+        ),
     ],
 )
 def test_texts_that_are_no_strings_are_refused_with_a_row(

@@ -67,7 +67,7 @@ def test_an_error_after_an_epoch_keeps_it_and_says_so(tmp_path: Path) -> None:
 
 def test_a_key_press_keeps_a_run_that_has_started(tmp_path: Path) -> None:
     with (
-        pytest.raises(KeyboardInterrupt, match=r"run\.partial stays"),
+        pytest.raises(KeyboardInterrupt, match=r"run\.partial stays, without an epoch"),
         RunFolder.claim(tmp_path / "run", overwrite=False) as folder,
     ):
         folder.started = True

@@ -113,6 +113,21 @@ def test_a_class_that_a_split_lacks_counts_0_there(tiny: Path, tmp_path: Path) -
     assert plan.constant["f1_macro"] == pytest.approx(1 / 3)
 
 
+def test_labels_that_are_whole_texts_are_shown_by_their_beginnings(
+    tiny: Path, tmp_path: Path, tfft_cli: CLI
+) -> None:
+    labels = [f"{letter} first line\nand {'so on ' * 200}" for letter in "ab"]
+    table = [{"text": sentence(n)[0], "label": labels[n % 2]} for n in range(20)]
+    data = write_jsonl(tmp_path / "d.jsonl", table)
+    outcome = tfft_cli("fit", "--data", data, "--model", tiny, "--dry-run")
+    assert outcome.code == 0
+    assert max(map(len, outcome.out.splitlines())) < 300
+    columns, held_out = outcome.err.splitlines()
+    assert "2 classes: a first line and so on" in columns
+    assert len(columns) < 500
+    assert held_out.startswith("validation: ")
+
+
 @pytest.mark.parametrize("loader", LOADERS)
 def test_the_plan_is_what_the_splits_then_are(loader: str, reviews: Path, tiny: Path) -> None:
     options = {"data": str(reviews), "loader": loader, "batch_size": 8, "max_length": 12}

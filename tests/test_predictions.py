@@ -87,3 +87,8 @@ def test_numbers_come_back_from_a_csv_as_they_were(tmp_path: Path) -> None:
 def test_an_output_that_cannot_be_written_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         check_output(tmp_path / name, overwrite=False)
+
+
+def test_a_folder_that_takes_no_files_is_refused_before_the_work() -> None:
+    with pytest.raises(ConfigError, match=r"/proc/p\.csv: can't be written: .*another --output"):
+        check_output(Path("/proc/p.csv"), overwrite=False)

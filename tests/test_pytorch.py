@@ -133,6 +133,15 @@ for name, rows in asked["tasks"].items():
                       batch_size=8, output=output / name, precision="bfloat16", patience=1)
     told[name] = dict(result.validation)
 
+by_trainer = {**common, "framework": "trainer", "batch_size": 8, "epochs": 2}
+for every in (5, 6):
+    result = tfft.fit(**{**by_trainer, **asked["recipe"]}, accumulate=2, evaluate_every=every,
+                      output=output / f"every-{every}")
+    told[f"every {every}"] = [each.to_json() for each in result.history]
+still = tfft.fit(**by_trainer, evaluate_every=2, learning_rate=1e-30, patience=1,
+                 output=output / "still")
+told["still"] = still.train["n_steps"]
+
 def refusal(function, **options):
     try:
         function(**options)
@@ -141,6 +150,18 @@ def refusal(function, **options):
 told["nan"] = refusal(tfft.fit, **common, learning_rate=1e30, output=output / "nan")
 told["other"] = refusal(tfft.evaluate, model=str(output / "native"), data=asked["data"])
 told["own_loss"] = refusal(tfft.fit, **common, loss=lambda labels, logits: 0.0)
+
+# What this machine may well have.
+from tfft.pytorch import devices, framework, trainer
+torch.cuda.is_available = lambda: False
+told["no GPU"] = refusal(framework._device, name="gpu")
+torch.cuda.is_bf16_supported = lambda including_emulation: False
+torch.cuda.get_device_name = lambda device: "Card 7"
+told["no bfloat16"] = refusal(
+    devices.check_precision, device=torch.device("cuda"), precision="bfloat16"
+)
+trainer.find_spec = lambda name: None
+told["no accelerate"] = refusal(trainer.fit, job=None)
 told["tensorflow"] = "tensorflow" in sys.modules
 print(json.dumps(told))
 """
@@ -307,6 +328,21 @@ def test_no_number_names_the_rows_and_another_framework_the_way_out(told: Any) -
     assert told["tensorflow"] is False
 
 
+@pytest.mark.parametrize(
+    ("lacking", "line"),
+    [
+        ("no GPU", "PyTorch finds no GPU; --device cpu needs none"),
+        ("no bfloat16", "Card 7 has no bfloat16; try --precision float32"),
+        (
+            "no accelerate",
+            'Trainer needs accelerate, which comes with pip install "tfft[torch]"',
+        ),
+    ],
+)
+def test_what_the_machine_lacks_is_told_in_one_line(told: Any, lacking: str, line: str) -> None:
+    assert told[lacking] == line
+
+
 def test_trainer_runs_in_a_process_of_its_own_where_tensorflow_has_this_one(
     by_trainer: Any, folder: Path
 ) -> None:
@@ -318,6 +354,21 @@ def test_trainer_runs_in_a_process_of_its_own_where_tensorflow_has_this_one(
     assert result.output == folder / "trainer"
     assert result.train["n_steps"] == 12
     assert [each.learning_rate for each in result.history] == pytest.approx([3e-3, 3e-3])
+
+
+def test_trainer_is_evaluated_every_so_many_steps_and_at_the_end(
+    told: Any, by_trainer: tuple[Any, Told]
+) -> None:
+    assert [each["epoch"] for each in told["every 5"]] == [1, 2, 3]  # after steps 5, 10 and 12
+    result, _ = by_trainer
+    for record, of_pass in zip(told["every 6"], result.history, strict=True):
+        # 6 steps are a pass; what may differ is the order of a sum.
+        for name in ("loss", "validation_loss"):
+            assert record[name] == pytest.approx(getattr(of_pass, name), abs=1e-6)
+
+
+def test_trainer_s_patience_counts_evaluations(told: Any) -> None:
+    assert told["still"] == 4  # nothing is learned: the second is no better
 
 
 def test_a_child_s_error_is_the_caller_s(run: Path, tiny: Path, tmp_path: Path) -> None:
@@ -373,7 +424,6 @@ def test_what_pytorch_has_not_is_refused(framework: str, option: str, value: Any
         ("data.max_shapes", 3),
         ("data.buckets", "32,64"),
         ("train.batch_tokens", 4096),
-        ("train.evaluate_every", 2),
     ],
 )
 def test_trainer_makes_its_own_batches(option: str, value: Any) -> None:

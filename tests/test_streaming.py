@@ -350,6 +350,16 @@ def test_batches_are_padded_to_few_widths_that_hold_whatever_comes(
     assert 0.0 <= split.padding_fraction < 0.5
 
 
+def test_buckets_must_hold_whatever_may_come(tmp_path: Path, tiny: Path) -> None:
+    examples = load(write_as(tmp_path, "csv", table()))
+    with pytest.raises(DataError) as caught:
+        split_of(examples, tiny, n_steps=15, buckets=(8, 15))
+    assert "hold 15 tokens at most" in (message := one_line(caught))
+    assert "may have 16; add a bucket of 16, or cut with --max-length 15" in message
+    split = split_of(examples, tiny, n_steps=15, buckets=(8, 16))
+    assert {features["input_ids"].shape[1] for features, _ in split.epoch(0)} <= {8, 16}
+
+
 def test_a_stream_that_ends_too_soon_says_so_after_its_last_batch(
     tmp_path: Path, tiny: Path
 ) -> None:

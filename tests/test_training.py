@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +207,7 @@ def test_a_loader_that_loses_rows_is_noticed(splits: tuple[Any, Split, Split]) -
     import dataclasses
 
     model, train, validation = splits
-    short = dataclasses.replace(train, epoch=lambda number: train.epoch(number).take(2))
+    short = dataclasses.replace(train, epoch=lambda number: islice(train.epoch(number), 2))
     with pytest.raises(TrainingError, match=f"saw 16 rows, expected {N_ROWS}"):
         fit((model, short, validation))
 

@@ -15,11 +15,25 @@ Names load lazily: `import tfft` itself imports nothing.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tfft.api import build_model, convert, evaluate, fit, load_data, parity, plan, predict
+    from tfft.api import (
+        build_model,
+        convert,
+        evaluate,
+        export,
+        fit,
+        load_data,
+        parity,
+        plan,
+        predict,
+        serve,
+        tune,
+    )
     from tfft.errors import (
         ConfigError,
         DataError,
@@ -41,11 +55,14 @@ __all__ = [
     "build_model",
     "convert",
     "evaluate",
+    "export",
     "fit",
     "load_data",
     "parity",
     "plan",
     "predict",
+    "serve",
+    "tune",
 ]
 
 
@@ -58,3 +75,14 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
+
+
+class _Package(ModuleType):
+    def __setattr__(self, name: str, value: object) -> None:
+        # Python binds a package that it imports to its parent: `tfft.export` is the function all
+        # the same, also when something in the package of that name has been imported.
+        if not (name in __all__ and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

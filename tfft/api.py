@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,17 +20,22 @@ from tfft.certificate.recipes import NAMED
 from tfft.config import (
     About,
     DataConfig,
+    ExportConfig,
     ParityConfig,
     RunConfig,
+    ServeConfig,
+    TuneConfig,
     build_options,
     choose_options,
     evaluate_options,
+    export_options,
     option_names,
     options_of,
     parity_options,
     parse_assignment,
     predict_options,
     read_toml,
+    tune_options,
 )
 from tfft.errors import ConfigError, listed, nearest
 from tfft.folders import cache_folder
@@ -39,11 +44,15 @@ from tfft.progress import Progress
 from tfft.results import (
     ConvertResult,
     EvalResult,
+    ExportResult,
     FitResult,
+    FormatCheck,
     ParityResult,
     PlanResult,
     PredictResult,
+    TuneResult,
 )
+from tfft.tuning import spaces
 
 
 def fit(
@@ -182,6 +191,27 @@ def convert(
     )
 
 
+def export(
+    model: str | os.PathLike[str],
+    *,
+    output: str | os.PathLike[str],
+    progress: Progress | None = None,
+    **options: Any,
+) -> ExportResult | FormatCheck:
+    """A SavedModel that takes raw text, as a version of the bundle `output`; or another format.
+
+    Args:
+        model: a run's folder, a checkpoint with a trained head, or a hub id.
+        **options: `format`, `version`, `data`, `text_column`, `limit_validation`, `fuzz_texts` ...
+
+    Raises:
+        TfftError: it can't be exported, or what was written isn't the same model: the folder is
+            left as it was.
+    """
+    config, asked = merge_export(options)
+    return runs.export(os.fspath(model), config, asked, output=Path(output), progress=progress)
+
+
 def parity(
     *,
     data: str,
@@ -202,6 +232,64 @@ def parity(
     """
     config, asked = merge_parity({"data": data, **options})
     return runs.parity(config, asked, output=Path(output), overwrite=overwrite, progress=progress)
+
+
+def serve(
+    bundle: str | os.PathLike[str],
+    *,
+    ready: Callable[[str], None] | None = None,
+    **options: Any,
+) -> None:
+    """Puts a bundle behind HTTP until SIGTERM or Ctrl-C.
+
+    Args:
+        bundle: what `tfft export` wrote.
+        ready: told what is served and where, once it is; by default the logger `tfft` is.
+        **options: every option of `tfft serve`: `port`, `host`, `max_batch` ...
+
+    Raises:
+        TfftError: there is nothing to serve, or nowhere.
+    """
+    from tfft.serving import server
+
+    config = ServeConfig.from_options(options)
+    server.serve(Path(bundle), config, ready=ready or Progress().note)
+
+
+def tune(
+    *,
+    data: str,
+    output: str | os.PathLike[str],
+    learning_rate: str | float | Sequence[float] | None = None,
+    space: Mapping[str, Any] | Sequence[str] = (),
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    **options: Any,
+) -> TuneResult:
+    """Searches the learning rate and other training options, and trains the winner.
+
+    Args:
+        output: the search's folder. Where an earlier call was killed, the same one goes on.
+        learning_rate: `"1e-6:1e-3"`, a tuple (low, high), a list of rates, or one.
+        space: `{"train.batch_size": [8, 16], "train.weight_decay": (0.0, 0.1)}`: a list of values,
+            or a range; or texts, as `--space` has them.
+        overwrite: replace the folder if it is there, and another search's that was interrupted.
+        **options: `model`, `epochs`, `patience`, `seed` ..., and `tuner`, `objective`,
+            `max_trials`, `max_minutes`, `from_range`, `workers`, `confirm`.
+
+    Raises:
+        TfftError: says what to try; what was searched so far stays.
+    """
+    given: dict[str, Any] = {"data": data, **options}
+    if learning_rate is not None:
+        given["learning_rate"] = spaces.written(learning_rate)
+    if space:
+        texts = space
+        if isinstance(space, Mapping):
+            texts = [f"{name}={spaces.written(values)}" for name, values in space.items()]
+        given["space"] = texts
+    config, asked = merge_tune(given)
+    return runs.tune(config, asked, output=Path(output), overwrite=overwrite, progress=progress)
 
 
 def load_data(
@@ -373,6 +461,18 @@ def merge_options(
         raise ConfigError(f"{config}: {error}") from None
 
 
+def merge_export(options: Mapping[str, Any]) -> tuple[RunConfig, ExportConfig]:
+    """The options of `tfft export` as those of its data and model, and its own.
+
+    Raises:
+        ConfigError: an option is unknown, or wrong.
+    """
+    own = options_of("export")
+    asked = ExportConfig.from_options({k: v for k, v in options.items() if k in own})
+    of_run = {name: value for name, value in options.items() if name not in own}
+    return merge_options(of_run, among=export_options()), asked
+
+
 def merge_parity(options: Mapping[str, Any]) -> tuple[RunConfig, ParityConfig]:
     """The options of `tfft parity` as the run's and its own.
 
@@ -389,6 +489,22 @@ def merge_parity(options: Mapping[str, Any]) -> tuple[RunConfig, ParityConfig]:
         )
     known = {name: about for name, about in parity_options().items() if name not in own}
     return merge_options(of_run, among=known), asked
+
+
+def merge_tune(options: Mapping[str, Any]) -> tuple[RunConfig, TuneConfig]:
+    """The options of `tfft tune` as the run's and its own.
+
+    Raises:
+        ConfigError: an option is unknown, wrong, or contradicts another.
+    """
+    own = options_of("tune")
+    asked = TuneConfig.from_options({k: v for k, v in options.items() if k in own})
+    of_run = {name: value for name, value in options.items() if name not in own}
+    known = {name: about for name, about in tune_options().items() if name not in own}
+    config = merge_options(of_run, among=known)
+    dimensions, fixed = spaces.parse_spaces(asked)
+    spaces.check_spaces(spaces.config_with(config, fixed), dimensions)
+    return config, asked
 
 
 def _open_tokenizer(tokenizer: Any, config: RunConfig) -> tuple[Any, int]:
@@ -425,6 +541,9 @@ _show_options(fit, choose_options("data", "model", "train"))
 _show_options(plan, choose_options("data", "model", "train"))
 _show_options(evaluate, evaluate_options())
 _show_options(predict, predict_options())
+_show_options(export, export_options())
 _show_options(parity, parity_options())
+_show_options(serve, options_of("serve"))
+_show_options(tune, tune_options())
 _show_options(load_data, choose_options("data", "train"))
 _show_options(build_model, build_options())

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from tfft.certificate import tolerances
 from tfft.errors import ConfigError, listed, nearest
@@ -30,8 +30,10 @@ LOADERS = ("numpy", "prepare", "to_tf", "bucketed")
 FRAMEWORKS = ("tensorflow", "pytorch", "trainer")
 OPTIMIZERS = ("adam", "adamw")
 STRATEGIES = ("auto", "none", "mirrored")
+FORMATS = ("saved_model", "torch", "onnx", "tflite")
 PRECISIONS = ("float32", "bfloat16", "float16")
 SCHEDULES = ("constant", "linear", "cosine", "polynomial")
+TUNERS = ("random", "bayesian", "hyperband", "grid", "range")
 # The rate that `polynomial` ends with: transformers' lr_end.
 POLYNOMIAL_END = 1e-7
 
@@ -385,8 +387,7 @@ class ParityConfig:
         Raises:
             ConfigError: as `RunConfig.from_options`.
         """
-        abouts = options_of("parity")
-        return cls(**{name: _fitted(abouts[name], value) for name, value in options.items()})
+        return _of_verb(cls, "parity", options)
 
     @property
     def tolerances(self) -> dict[str, float]:
@@ -396,8 +397,191 @@ class ParityConfig:
         return {name.removeprefix(prefix): getattr(self, name) for name in names}
 
 
+@dataclass(frozen=True)
+class TuneConfig:
+    """What `tfft tune` is asked beside the run's own config; no part of a run.toml."""
+
+    learning_rate: str = option(
+        "1e-6:1e-3",
+        "The rates to search, by their logarithm. A list names them, a single one fixes it.",
+        metavar="LOW:HIGH",
+    )
+    space: tuple[str, ...] = option(
+        (),
+        "Another training option to search: a list, or a range (of its logarithm with :log at the "
+        "end), such as train.batch_size=8,16,32. Give it once for each.",
+        metavar="SECTION.OPTION=A,B,...|LOW:HIGH",
+    )
+    tuner: str = option(
+        "random",
+        "How trials are chosen. range is no search: one short run with the rate rising, and the "
+        "rate that its losses suggest.",
+        choices=TUNERS,
+    )
+    objective: str | None = option(
+        None,
+        "What makes a trial the best: a metric or loss, measured on a tenth of train that no "
+        "trial learns from. Default: the task's metric.",
+        choices=("loss", *METRIC_NAMES),
+    )
+    max_trials: int | None = option(
+        None, "Trials at most. Default: 10; of hyperband and grid, all that they have.", minimum=1
+    )
+    max_minutes: float | None = option(None, "Begin no trial after N minutes.", above=0.0)
+    from_range: bool = option(
+        False, "Do the range test first, and search about the rate that it suggests."
+    )
+    workers: int = option(1, "Processes on this machine that share the trials.", minimum=1)
+    confirm: int = option(0, "Train the two best trials again, with N other seeds each.", minimum=0)
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> TuneConfig:
+        """Of field -> value.
+
+        Raises:
+            ConfigError: as `RunConfig.from_options`.
+        """
+        asked = _of_verb(cls, "tune", options)
+        if asked.tuner == "range" and (more := [n for n in _OF_A_SEARCH if n in options]):
+            raise ConfigError(
+                f"{more[0]} is for a search, and tuner range runs none", options=["tuner", more[0]]
+            )
+        if asked.confirm == 1:
+            raise ConfigError(
+                "confirm needs 2 seeds or more: one of them has no spread", options=["confirm"]
+            )
+        return asked
+
+
+# What `--tuner range`, which runs no trials, has no use for.
+_OF_A_SEARCH = (
+    *("space", "objective", "max_trials", "max_minutes", "from_range", "workers", "confirm"),
+)
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """What `tfft export` is asked beside its data; no part of a run.toml."""
+
+    format: str = option(
+        "saved_model",
+        "saved_model: a bundle that takes raw text. torch, onnx and tflite take tokens; the "
+        "tokenizer lies beside.",
+        choices=FORMATS,
+    )
+    quantize: str | None = option(
+        None,
+        "Make the weights of a tflite smaller; the change of the validation metrics is told.",
+        choices=("int8", "float16"),
+    )
+    version: int | None = option(
+        None, "The version's number. Default: one more than the bundle's last.", minimum=1
+    )
+    limit_train: int = option(
+        100_000, "Prove the tokenizer on at most N of the training texts.", minimum=1
+    )
+    limit_validation: int = option(
+        2_000, "Compare the scores of at most N validation texts.", minimum=1
+    )
+    fuzz_texts: int = option(20_000, "Prove the tokenizer on N made-up texts, too.", minimum=1)
+    seed: int = option(42, "Seeds the made-up texts.", minimum=0, below=2**32)
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> ExportConfig:
+        """Of field -> value.
+
+        Raises:
+            ConfigError: as `RunConfig.from_options`.
+        """
+        return _of_verb(cls, "export", options)
+
+
+@dataclass(frozen=True)
+class ServeConfig:
+    """What `tfft serve` is asked; no part of a run.toml."""
+
+    host: str = option(
+        "127.0.0.1",
+        "The address to listen on. Any other than 127.0.0.1 lets other machines in, and nobody is "
+        "asked who they are.",
+        metavar="ADDRESS",
+    )
+    port: int = option(
+        8501, "The port to listen on; 0 takes one that is free.", minimum=0, maximum=65535
+    )
+    name: str | None = option(
+        None, "The model's name in /v1/models/NAME. Default: the name of BUNDLE's folder."
+    )
+    max_batch: int = option(
+        16,
+        "The most rows that go through the model together; larger requests go in parts.",
+        minimum=1,
+    )
+    batch_timeout_ms: float = option(
+        5.0,
+        "The longest that a request waits for others to go through the model with it. A client "
+        "that is alone doesn't wait.",
+        minimum=0.0,
+        maximum=10_000.0,
+    )
+    no_batching: bool = option(False, "Have each request go through the model alone.")
+    max_rows: int = option(1024, "The most rows that a request may have.", minimum=1)
+    max_waiting: int = option(
+        4096, "The most rows that may be under way; requests beyond get 503.", minimum=1
+    )
+    max_body_mib: float = option(
+        8.0, "The longest body of a request, in MiB.", above=0.0, maximum=1024.0
+    )
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> ServeConfig:
+        """Of field -> value.
+
+        Raises:
+            ConfigError: as `RunConfig.from_options`.
+        """
+        config = _of_verb(cls, "serve", options)
+        if config.max_waiting < config.max_rows:
+            raise ConfigError(
+                f"max_waiting {config.max_waiting} is below max_rows {config.max_rows}: no such "
+                "request could be answered",
+                options=["serve.max_waiting", "serve.max_rows"],
+            )
+        if config.no_batching and "batch_timeout_ms" in options:
+            raise ConfigError(
+                "batch_timeout_ms is how long requests wait for each other, and no_batching has "
+                "none wait; give one of them",
+                options=["serve.no_batching", "serve.batch_timeout_ms"],
+            )
+        if config.name is not None and not re.fullmatch(r"[^/:\s]+", config.name):
+            raise ConfigError(
+                f"name must be a text without spaces, / and :, not {config.name!r}",
+                options=["serve.name"],
+            )
+        return config
+
+
+Of = TypeVar("Of")
 # Every kind of option, those of a single verb too.
-_KINDS = {**SECTIONS, "parity": ParityConfig}
+_KINDS = {
+    **SECTIONS,
+    "parity": ParityConfig,
+    "tune": TuneConfig,
+    "export": ExportConfig,
+    "serve": ServeConfig,
+}
+
+
+def _of_verb(kind: type[Of], verb: str, options: Mapping[str, Any]) -> Of:
+    """A single verb's own config, of field -> value."""
+    abouts = options_of(verb)
+    for name in options:
+        if name not in abouts:
+            raise ConfigError(
+                f"unknown option '{name}'{nearest(name, abouts)}; there are {listed(abouts)}",
+                options=[f"{verb}.{name}"],
+            )
+    return kind(**{name: _fitted(abouts[name], value) for name, value in options.items()})
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -605,6 +789,34 @@ def parity_options() -> dict[str, About]:
         leave_out=("streaming", "shuffle_buffer"),
     )
     return of_run | options_of("parity")
+
+
+def export_options() -> dict[str, About]:
+    """What to prove a bundle with, how the saved model is read, and those of export itself."""
+    of_saved = choose_options(
+        *("data.source", "data.text_column", "data.max_length"),
+        *("model.threshold", "model.allow_pickle"),
+    )
+    return of_saved | options_of("export")
+
+
+# Training options that a search may take for a dimension of its own: those that change what is
+# learned, and leave the data, the devices and the figures as they are.
+TUNABLE = tuple(
+    f"train.{name}"
+    for name in (
+        *("learning_rate", "epochs", "steps", "batch_size", "batch_tokens", "optimizer"),
+        *("schedule", "warmup", "beta_1", "beta_2", "epsilon", "weight_decay", "layer_decay"),
+        *("clip_norm", "ema", "freeze", "label_smoothing"),
+    )
+)
+
+
+def tune_options() -> dict[str, About]:
+    """Those of a run, and those of tune itself; the objective stands for `metric_for_best`."""
+    left_out = ("streaming", "shuffle_buffer", "framework", "learning_rate", "metric_for_best")
+    of_run = choose_options("data", "model", "train", leave_out=(*left_out, "evaluate_every"))
+    return of_run | options_of("tune")
 
 
 def predict_options() -> dict[str, About]:
@@ -833,13 +1045,12 @@ _PYTORCH_TAKES: dict[str, tuple[Any, ...]] = {
     "train.loss": (None,),
     "train.strategy": ("auto", "none"),
 }
-# Trainer makes its batches itself, and evaluates at the end of a pass.
+# Trainer makes its batches itself.
 _TRAINER_TAKES = _PYTORCH_TAKES | {
     "data.loader": ("auto",),
     "data.max_shapes": (DataConfig.max_shapes,),
     "data.buckets": (None,),
     "train.batch_tokens": (None,),
-    "train.evaluate_every": (None,),
 }
 _TAKES = {"tensorflow": {}, "pytorch": _PYTORCH_TAKES, "trainer": _TRAINER_TAKES}
 

@@ -62,7 +62,7 @@ class Devices:
 
         def on_all(features: Any, labels: Any, shares: Any) -> Any:
             def on_one(features: Any, labels: Any, shares: Any) -> Any:
-                return step(*_part((features, labels, shares), self._replica, self.n_replicas))
+                return step(*_part((features, labels, shares), self.replica, self.n_replicas))
 
             results = self.strategy.run(on_one, args=(features, labels, shares))
             return self.strategy.reduce("SUM", results, axis=None)
@@ -84,7 +84,7 @@ class Devices:
 
         def on_replicas(*batch: Any) -> Any:
             results = self.strategy.run(
-                lambda *batch: on_one(batch, self._replica, self.n_replicas), args=batch
+                lambda *batch: on_one(batch, self.replica, self.n_replicas), args=batch
             )
             parts = tf.nest.map_structure(self.strategy.experimental_local_results, results)
             if isinstance(results, tuple):
@@ -104,7 +104,8 @@ class Devices:
             yield _part(batch, core, self.n_cores)
 
     @property
-    def _replica(self) -> Any:
+    def replica(self) -> Any:
+        """The number of the replica that is being traced: int32 []."""
         return tf.distribute.get_replica_context().replica_id_in_sync_group
 
 

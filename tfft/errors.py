@@ -5,7 +5,8 @@
     ├── DataError       what was read, or could not be
     ├── ModelError      a checkpoint, its tokenizer, its head
     ├── TrainingError   a run that cannot go on
-    └── ExportError     a bundle that cannot be made
+    ├── ExportError     a bundle that cannot be made
+    └── RequestError    what a client asked a server for, and cannot have
 
 Each message is one line that says what was expected, what came and what to try. The library
 raises; only the command line turns an error into an exit code.
@@ -15,6 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+# Characters of one label or column's name in a message: a whole text may be taken for one.
+LONGEST_SHOWN = 200
 
 
 class TfftError(Exception):
@@ -49,6 +53,18 @@ class ExportError(TfftError):
     pass
 
 
+class RequestError(TfftError):
+    """Answered to the client that is at fault; the server goes on.
+
+    Attributes:
+        status: HTTP's number for it, as TensorFlow Serving chooses it.
+    """
+
+    def __init__(self, message: str, *, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 def nearest(word: str, choices: Iterable[str]) -> str:
     """` (did you mean 'label'?)` where a choice is close to `word`, else nothing."""
     lowered = {choice.lower(): choice for choice in choices}
@@ -62,8 +78,14 @@ def first_line(error: BaseException) -> str:
     return lines[0][:200] if lines else type(error).__name__
 
 
+def in_line(text: str) -> str:
+    """What came from data as a message can hold it: one line, of no more than `LONGEST_SHOWN`."""
+    line = " ".join(text.splitlines())
+    return line if len(line) <= LONGEST_SHOWN else f"{line[:LONGEST_SHOWN]}..."
+
+
 def listed(items: Iterable[object], *, most: int = 12) -> str:
     """`a, b, c` of the first `most` items, and how many more there are."""
-    names = [str(item) for item in items]
+    names = [in_line(str(item)) for item in items]
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

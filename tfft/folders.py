@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +24,9 @@ from typing import IO, Any
 from tfft.errors import ConfigError, TfftError, TrainingError, listed
 
 # What a folder has that a verb of ours wrote.
-MARKS = ("manifest.json", "conversion.json")
+MARKS = ("manifest.json", "conversion.json", "best.toml")
+# What a search has tried.
+TRIALS = "trials.json"
 # Room beside the weights for the tokenizer and the reports.
 SPARE_BYTES = 16 * 2**20
 
@@ -72,7 +75,8 @@ class RunFolder:
                 yield folder
             except KeyboardInterrupt:
                 folder._leave(keep=folder.started)
-                left = f"{shown(partial)} stays{folder._told()}" if folder.started else ""
+                told = folder._told() or ", without an epoch: none was done"
+                left = f"{shown(partial)} stays{told}" if folder.started else ""
                 raise KeyboardInterrupt(left) from None
             except OSError as error:
                 folder._leave(keep=bool(folder.saved))
@@ -82,6 +86,41 @@ class RunFolder:
                 if isinstance(error, TfftError) and folder.saved:
                     raise type(error)(f"{error}{folder._told()}") from error
                 raise
+
+    @classmethod
+    @contextmanager
+    def claim_again(cls, path: Path, *, overwrite: bool, record: str) -> Iterator[RunFolder]:
+        """The same for work that goes on where it was killed: `DIR.partial` stays as it lies.
+
+        Args:
+            record: the file in it that the work is taken up from; a folder that lacks it is new,
+                and goes with an error.
+        """
+        path = Path(os.path.abspath(path))
+        _check_free(path, overwrite=overwrite)
+        partial = path.with_name(path.name + ".partial")
+        made = _make(partial)
+        with _locked(partial):
+            if not made and not (partial / record).exists():
+                _clear(partial, overwrite=overwrite)
+            folder = cls(path, partial)
+            goes_on = f"{shown(partial)} stays, and the same command goes on with it"
+            try:
+                yield folder
+            except KeyboardInterrupt:
+                kept = folder._leave(keep=(partial / record).exists())
+                raise KeyboardInterrupt(goes_on if kept else "") from None
+            except OSError as error:
+                kept = folder._leave(keep=(partial / record).exists())
+                told = f"; {goes_on}" if kept else ""
+                raise TrainingError(f"{_why(error)}{told}") from error
+            except BaseException:
+                folder._leave(keep=(partial / record).exists())
+                raise
+
+    def clear(self) -> None:
+        """Empties it, whatever lies there."""
+        _clear(self.partial, overwrite=True)
 
     def need(self, n_bytes: int) -> None:
         """Refuses to start what the disk can't hold.
@@ -128,23 +167,24 @@ class RunFolder:
         self.partial.rename(self.path)
         shutil.rmtree(old, ignore_errors=True)
 
-    def _leave(self, *, keep: bool) -> None:
+    def _leave(self, *, keep: bool) -> bool:
         if keep:
             (self.partial / _LOCK).unlink(missing_ok=True)
         else:
             shutil.rmtree(self.partial, ignore_errors=True)
+        return keep
 
     def _told(self) -> str:
         if not self.saved:
             return ""
-        return f"; saved so far: {listed(shown(each) for each in self.saved.values())}"
+        return f"; saved so far: {', '.join(map(shown, self.saved.values()))}"
 
 
 def check_file(path: Path, *, endings: Sequence[str], overwrite: bool) -> None:
     """Refuses a file that can't be written, or that would be lost.
 
     Raises:
-        ConfigError: another ending; the file exists; its folder doesn't.
+        ConfigError: another ending; the file exists; its folder doesn't, or takes no file.
     """
     if path.suffix.lower() not in endings:
         raise ConfigError(f"{path}: expected an ending of {listed(endings)}", options=["output"])
@@ -152,6 +192,11 @@ def check_file(path: Path, *, endings: Sequence[str], overwrite: bool) -> None:
         raise ConfigError(f"{path} exists; choose another --output, or --overwrite it")
     if not path.absolute().parent.is_dir():
         raise ConfigError(f"{path}: no folder {path.absolute().parent}; make it first")
+    try:  # rather than after minutes of work
+        tempfile.TemporaryFile(dir=path.absolute().parent).close()
+    except OSError as error:
+        why = error.strerror or error
+        raise ConfigError(f"{path}: can't be written: {why}; choose another --output") from None
 
 
 def as_json(document: Any) -> str:
@@ -227,7 +272,12 @@ def _locked(partial: Path) -> Iterator[IO[str]]:
 
 
 def _clear(partial: Path, *, overwrite: bool) -> None:
-    """Empties what an earlier run left, unless it saved an epoch that nobody asked to lose."""
+    """Empties what an earlier run left, unless it has an epoch or trials nobody asked to lose."""
+    if (partial / TRIALS).exists() and not overwrite:
+        raise ConfigError(
+            f"{shown(partial)} holds the trials of an interrupted search; tfft tune goes on with "
+            "it where its oracle.json is there too; choose another --output, or --overwrite"
+        )
     checkpoints = partial / "checkpoints"
     if checkpoints.is_dir() and any(checkpoints.iterdir()) and not overwrite:
         raise ConfigError(

@@ -1,6 +1,6 @@
 """A fit that is ready to begin, and what it leaves in its folder, whichever framework does it.
 
-job = Job(config, prepared, encoded, "bucketed", 1605, folder, progress)
+job = Job(config, prepared, encoded, "bucketed", 1605, progress, folder)
 job.begin(device="CPU (x86_64)")                        # run.toml, manifest.json
 trained = ...                                           # and folder.save_epoch(...)
 return job.finish(trained, more, padding_fraction=0.04) # metrics.json, history.json, model/
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Job:
-    """What every framework is given.
+class Work:
+    """What is to be trained, without a word of what becomes of it.
 
     Attributes:
         encoded: each split in tokens, `train` first.
@@ -42,7 +42,6 @@ class Job:
     encoded: Mapping[str, Encoded]
     loader: str
     n_steps: int
-    folder: RunFolder
     progress: Progress
 
     @cached_property
@@ -59,6 +58,13 @@ class Job:
         self.progress.note(
             f"head: the checkpoint's own ({learned}) goes on learning; --reset-head starts anew"
         )
+
+
+@dataclass(frozen=True)
+class Job(Work):
+    """What every framework is given: the work, and the folder that its result goes into."""
+
+    folder: RunFolder
 
     def begin(
         self,

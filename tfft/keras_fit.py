@@ -1,6 +1,7 @@
 """A fit in TensorFlow: the model, its batches and the loop, wired for `runs.fit`.
 
 result = fit(job, loss=None, collate_fn=None)
+trained = try_out(work, bench)      # on a bench that has fit before; nothing is saved
 """
 
 from __future__ import annotations
@@ -8,153 +9,75 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from tfft import depths, modeling, precision, training, weights
-from tfft.backend import keras
+from tfft import training, weights
+from tfft.bench import Bench
 from tfft.data.loaders import open_split, open_stream
 from tfft.data.split import Split
-from tfft.distribute import Devices, device_names, open_devices
-from tfft.embeddings import token_ids
-from tfft.errors import ConfigError, listed
-from tfft.job import Job
-from tfft.modeling import ExampleLosses, LoadedModel
-from tfft.naming import by_pytorch_name
+from tfft.distribute import device_names
+from tfft.job import Job, Work
+from tfft.loop import Trained
 from tfft.results import FitResult
 
 
-def fit(job: Job, *, loss: Any = None, collate_fn: Any = None) -> FitResult:
-    """Trains, evaluates and saves, as `runs.fit` says."""
-    config, prepared = job.config, job.prepared
-    devices = _open_devices(job)
-    with devices.scope(), precision.policy(config.train.precision):
-        loaded = _load_model(job)
-        modeling.compile_model(
-            loaded.model,
-            prepared.task,
-            config.train,
-            loss=loss,
-            n_steps=job.n_steps,
-            token_ids=_token_ids(job, devices),
-        )
-    precision.check_model(loaded.model, config.train.precision)
-    if config.train.freeze is not None:
-        n_learning, n_frozen = depths.n_parameters(loaded.model)
-        job.progress.note(f"freeze: {n_frozen:,} parameters are frozen, {n_learning:,} learn")
-    weights.check_names(set(by_pytorch_name(loaded.model)), loaded)
-    splits = _make_splits(job, loaded, collate_fn)
-    job.begin(
-        device=device_names(), n_replicas=devices.n_replicas, loss=loss, collate_fn=collate_fn
-    )
+def fit(
+    job: Job, *, loss: Any = None, collate_fn: Any = None, bench: Bench | None = None
+) -> FitResult:
+    """Trains, evaluates and saves, as `runs.fit` says.
 
-    losses, training_losses = _losses(job, loaded, loss)
+    Args:
+        bench: one that has fit before; None has the model loaded.
+    """
+    prepared = job.prepared
+    bench = bench or Bench()
+    bench.set_up(job, loss=loss)
+    splits = make_splits(job, bench, collate_fn)
+    job.begin(
+        device=device_names(), n_replicas=bench.devices.n_replicas, loss=loss, collate_fn=collate_fn
+    )
     more: dict[str, Mapping[str, float]] = {}
 
     def after_epoch(record: Any, is_best: bool) -> None:
         job.folder.save_epoch(
             record.epoch,
             is_best=is_best,
-            write=lambda path: weights.save_checkpoint(loaded, prepared.tokenizer, path),
+            write=lambda path: weights.save_checkpoint(bench.loaded, prepared.tokenizer, path),
         )
         for name in prepared.examples.more_validation if is_best else ():
             scores = training.evaluate(
-                loaded.model,
+                bench.loaded.model,
                 splits[name],
-                losses=losses,
-                devices=devices,
+                losses=bench.losses,
+                devices=bench.devices,
                 progress=job.progress,
                 name=f"epoch {record.epoch}, {name}",
             )
             more[name] = scores.figures(job.metrics)
 
-    trained = training.fit(
-        loaded.model,
-        splits["train"],
-        splits["validation"],
-        losses=losses,
-        training_losses=training_losses,
-        metrics=job.metrics,
-        metric_for_best=prepared.metric,
-        config=config.train,
-        devices=devices,
-        progress=job.progress,
-        after_epoch=after_epoch,
-    )
+    trained = bench.fit(job, splits, after_epoch=after_epoch)
     return job.finish(trained, more, padding_fraction=splits["train"].padding_fraction)
 
 
-def _open_devices(job: Job) -> Devices:
-    config = job.config.train
-    devices = open_devices(
-        config.strategy,
-        batch_size=config.batch_size,
-        accumulate=config.accumulate,
-        shares_cores=not config.xla,
-    )
-    if config.xla and (devices.n_replicas > 1 or job.loader in ("prepare", "to_tf")):
-        raise ConfigError(
-            "xla is for one device and a loader of few lengths; try --strategy none, and --loader "
-            "bucketed without a collate_fn"
-        )
-    if devices.n_replicas > 1:
-        job.progress.note(f"devices: a replica on each of {listed(devices.names)}")
-    if note := precision.check_devices(config.precision, devices.names):
-        job.progress.note(note)
-    return devices
+def try_out(work: Work, bench: Bench, **more: Any) -> Trained:
+    """Trains and evaluates, and saves nothing; the rest is for `bench.fit`."""
+    bench.set_up(work)
+    return bench.fit(work, make_splits(work, bench), **more)
 
 
-def _load_model(job: Job) -> LoadedModel:
-    config, prepared = job.config, job.prepared
-    keras.utils.set_random_seed(config.train.seed)
-    loaded = modeling.load_model(
-        prepared.checkpoint,
-        prepared.task,
-        label_names=prepared.examples.label_names,
-        reset_head=config.model.reset_head,
-        pad_token_id=prepared.tokenizer.pad_token_id,
-    )
-    job.note_head(loaded.fresh)
-    return loaded
-
-
-def _token_ids(job: Job, devices: Devices) -> np.ndarray | None:
-    """The tokens that there are to learn from, where that is known and one device learns."""
-    prepared = job.prepared
-    if prepared.examples.stream is not None or devices.n_replicas > 1:
-        return None
-    size = prepared.checkpoint.config.vocab_size
-    return token_ids(job.encoded["train"].tokens, prepared.tokenizer, vocab_size=size)
-
-
-def _losses(job: Job, loaded: LoadedModel, loss: Any) -> tuple[ExampleLosses, ExampleLosses]:
-    """What a row costs in evaluation, and in training."""
-    config, task = job.config.train, job.prepared.task
-    losses = modeling.example_losses(loaded.model, task, config.loss if loss is None else loss)
-    training_losses = losses
-    if config.label_smoothing:
-        training_losses = modeling.smoothed_losses(task, config.label_smoothing)
-    if job.prepared.class_weights is not None:
-        training_losses = modeling.weighted_losses(
-            training_losses, task, job.prepared.class_weights
-        )
-    return losses, training_losses
-
-
-def _make_splits(job: Job, loaded: LoadedModel, collate_fn: Any) -> dict[str, Split]:
-    config, prepared = job.config, job.prepared
+def make_splits(work: Work, bench: Bench, collate_fn: Any = None) -> dict[str, Split]:
+    config, prepared = work.config, work.prepared
     names, stream = prepared.examples.label_names, prepared.examples.stream
     splits = {
         name: open_split(
             config,
             each,
             prepared.tokenizer,
-            loader=job.loader,
+            loader=work.loader,
             shuffle=name == "train",
-            model=loaded.model,
+            model=bench.loaded.model,
             label_names=names,
             collate_fn=collate_fn,
         )
-        for name, each in job.encoded.items()
+        for name, each in work.encoded.items()
         if name != "train" or stream is None
     }
     if stream is not None:
@@ -162,7 +85,7 @@ def _make_splits(job: Job, loaded: LoadedModel, collate_fn: Any) -> dict[str, Sp
             config,
             stream,
             prepared.tokenizer,
-            job.encoded["train"],
+            work.encoded["train"],
             max_length=prepared.max_length,
             label_names=names,
         )

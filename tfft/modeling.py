@@ -192,6 +192,24 @@ def make_optimizer(config: TrainConfig, n_steps: int | None = None) -> Any:
     return optimizer
 
 
+def set_numbers(model: Any, config: TrainConfig, n_steps: int) -> None:
+    """Gives a compiled model's optimizer the rate and the decay of another run of its kind.
+
+    Args:
+        config: differs from what it was compiled for in these alone.
+        n_steps: of that run.
+    """
+    optimizer = optimizers.unwrapped(model.optimizer)
+    if isinstance(optimizer._learning_rate, optimizers.Schedule):
+        optimizer._learning_rate.set(
+            config.learning_rate, warmup_steps=warmup_steps(config, n_steps), n_steps=n_steps
+        )
+    else:
+        optimizer.learning_rate = config.learning_rate
+    if config.weight_decay is not None:
+        optimizer.set_decay(config.weight_decay)
+
+
 def _learning_rate(config: TrainConfig, n_steps: int | None) -> Any:
     """A number where it is constant, which the optimizer then lets anyone set."""
     if config.schedule == "constant" and not config.warmup:

@@ -15,7 +15,7 @@ paper's own and PyTorch's, which is ours, comes of it by the factor sqrt(1 - bet
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -31,6 +31,13 @@ class _Fused:
         super().__init__(*args, **kwargs)
         self._rate_factors: dict[str, float] = {}
         self._moving: dict[str, MovingRows] = {}
+        with tf.init_scope():  # a variable, so that the traced step serves other numbers too
+            self._decay = tf.Variable(self.weight_decay or 0.0, dtype=tf.float64, trainable=False)
+
+    def set_decay(self, weight_decay: float) -> None:
+        """What AdamW takes off from now on, in a step that is traced already too."""
+        self.weight_decay = weight_decay
+        self._decay.assign(weight_decay)
 
     def _create_iteration_variable(self: Any) -> None:
         super()._create_iteration_variable()  # type: ignore[misc]
@@ -114,7 +121,7 @@ class _Fused:
             "lr": tf.cast(rate * tf.sqrt(bias_2) / bias_1, tf.float32),
             "epsilon": tf.cast(self.epsilon * tf.sqrt(bias_2), tf.float32),
         }
-        decay = tf.cast(rate * (self.weight_decay or 0.0), tf.float32)
+        decay = tf.cast(rate * self._decay, tf.float32)
 
         def update(variable: Any, gradient: Any) -> None:
             self._update(variable, gradient, numbers, decay)
@@ -134,7 +141,7 @@ class _Fused:
         place, factor = self._index_dict[key], self._rate_factors.get(key, 1.0)
         if factor != 1.0:
             numbers, decay = numbers | {"lr": numbers["lr"] * factor}, decay * factor
-        if self.weight_decay and self._use_weight_decay(variable):
+        if self.weight_decay is not None and self._use_weight_decay(variable):
             variable.assign_sub(variable * decay)
         moving = self._moving.get(key)
         with nullcontext(variable) if moving is None else moving.taken() as own:
@@ -165,26 +172,57 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(self, name: str, learning_rate: float, *, warmup_steps: int, n_steps: int) -> None:
         super().__init__()
-        self.name, self.learning_rate = name, learning_rate
-        self.warmup_steps, self.n_steps = warmup_steps, n_steps
+        self.name = name
+        with tf.init_scope():
+            self._numbers = tf.Variable(tf.zeros([3], tf.float64), trainable=False)
+        self.set(learning_rate, warmup_steps=warmup_steps, n_steps=n_steps)
+
+    def set(self, learning_rate: float, *, warmup_steps: int, n_steps: int) -> None:
+        """Other numbers from now on, in a step that is traced already too."""
+        self.learning_rate, self.warmup_steps, self.n_steps = learning_rate, warmup_steps, n_steps
+        self._numbers.assign([learning_rate, warmup_steps, n_steps])
 
     def __call__(self, step: Any) -> Any:
         """Float32 []; `step` counts from 0."""
         step = tf.cast(step, tf.float64)
-        n_after = max(self.n_steps - self.warmup_steps, 1)
-        left = 1.0 - tf.clip_by_value((step - self.warmup_steps) / n_after, 0.0, 1.0)
+        learning_rate, warmup, n_steps = tf.unstack(tf.convert_to_tensor(self._numbers))
+        n_after = tf.maximum(n_steps - warmup, 1.0)
+        left = 1.0 - tf.clip_by_value((step - warmup) / n_after, 0.0, 1.0)
         after = {
             "constant": lambda: tf.ones_like(step),
             "linear": lambda: left,
             "cosine": lambda: 0.5 * (1.0 - tf.cos(math.pi * left)),
-            "polynomial": lambda: left + (1.0 - left) * POLYNOMIAL_END / self.learning_rate,
+            "polynomial": lambda: left + (1.0 - left) * POLYNOMIAL_END / learning_rate,
         }[self.name]()
-        factor = tf.where(step < self.warmup_steps, step / max(self.warmup_steps, 1), after)
-        return tf.cast(self.learning_rate * factor, tf.float32)
+        factor = tf.where(step < warmup, step / tf.maximum(warmup, 1.0), after)
+        return tf.cast(learning_rate * factor, tf.float32)
 
     def get_config(self) -> dict[str, Any]:
         names = ("name", "learning_rate", "warmup_steps", "n_steps")
         return {name: getattr(self, name) for name in names}
+
+
+def begin_again(model: Any) -> Callable[[], None]:
+    """Remembers a built optimizer as it is before its first step.
+
+    Returns:
+        What takes it back there, once the model's weights are.
+    """
+    optimizer, weights = model.optimizer, model.trainable_variables
+    variables = list(optimizer.variables)
+    # Slots begin with noughts; beside them stand counters, rates and float16's loss scale.
+    kept = [each.numpy() if each.shape.num_elements() == 1 else None for each in variables]
+
+    def take_back() -> None:
+        for variable, value in zip(variables, kept, strict=True):
+            variable.assign(tf.zeros_like(variable) if value is None else value)
+        inner = unwrapped(optimizer)
+        if getattr(inner, "use_ema", False):
+            averages = inner._model_variables_moving_average
+            for average, weight in zip(averages, weights, strict=True):
+                average.assign(weight)
+
+    return take_back
 
 
 def unwrapped(optimizer: Any) -> Any:

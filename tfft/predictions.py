@@ -77,16 +77,20 @@ def counts(predicted: Sequence[Any], label_names: Sequence[str]) -> dict[str, in
     return {name: counted[name] for name in label_names}
 
 
+def as_cell(prediction: Any) -> Any:
+    """A prediction where there is no place for a list but as JSON."""
+    if isinstance(prediction, list):
+        return json.dumps(prediction, ensure_ascii=False)
+    return prediction
+
+
 def write(columns: Mapping[str, Sequence[Any]], output: Path) -> None:
     """Writes beside `output` first, so that a full disk leaves no half of it."""
     import pandas as pd
 
     frame = pd.DataFrame(columns)
-    if output.suffix.lower() in (".csv", ".tsv"):  # a cell holds no list but as JSON
-        frame["prediction"] = [
-            json.dumps(each, ensure_ascii=False) if isinstance(each, list) else each
-            for each in columns["prediction"]
-        ]
+    if output.suffix.lower() in (".csv", ".tsv"):
+        frame["prediction"] = [as_cell(each) for each in columns["prediction"]]
     unfinished = output.with_name(f".{output.name}.partial")
     ending = output.suffix.lower()
     try:

@@ -16,11 +16,14 @@ command line brings its own.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
 
-from tfft.results import EpochRecord
+from tfft.results import EpochRecord, Trial
+from tfft.tasks import LOWER_IS_BETTER
 
 log = logging.getLogger("tfft")
 
@@ -54,8 +57,35 @@ class Progress:
         log.debug("%s: %d examples", what, n_examples)
         yield lambda done, loss: None
 
+    def trial(self, changed: Trial, so_far: Sequence[Trial], search: SearchView) -> None:
+        """One has begun (its status is `running`) or ended; `so_far` has it among all others."""
+        if changed.status != RUNNING:
+            log.info("%s", trial_line(changed, so_far, search))
+
     def epoch(self, record: EpochRecord, n_epochs: int) -> None:
         log.info("%s", epoch_line(record, n_epochs))
+
+
+# Of a trial that hasn't ended.
+RUNNING = "running"
+
+
+@dataclass(frozen=True)
+class SearchView:
+    """What is to be known of a search to show its trials.
+
+    Attributes:
+        n_trials: at most; None where nobody knows.
+    """
+
+    objective: str
+    n_trials: int | None
+
+    def best(self, trials: Sequence[Trial]) -> Trial | None:
+        """The earliest of those with the best score."""
+        scored = [each for each in trials if each.score is not None]
+        sign = 1.0 if self.objective in LOWER_IS_BETTER else -1.0
+        return min(scored, key=lambda each: sign * (each.score or 0.0), default=None)
 
 
 _current: ContextVar[Progress | None] = ContextVar("progress", default=None)
@@ -72,6 +102,29 @@ def shown_by(progress: Progress) -> Iterator[Progress]:
         yield progress
     finally:
         _current.reset(token)
+
+
+def trial_line(trial: Trial, so_far: Sequence[Trial], search: SearchView) -> str:
+    """`trial 3/8  learning_rate 3.162e-05  accuracy 0.8123  (41 s)  best 0.8310`."""
+    of = "" if search.n_trials is None else f"/{search.n_trials}"
+    told = [f"trial {trial.trial}{of}", values_text(trial.values)]
+    if trial.score is None:
+        told.append(f"{trial.status}: {trial.message}" if trial.message else trial.status)
+    else:
+        told.append(f"{search.objective} {trial.score:.4f}")
+    told.append(f"({trial.seconds:.0f} s)")
+    if (best := search.best(so_far)) is not None:
+        told.append(f"best {best.score:.4f}")
+    return "  ".join(told)
+
+
+def values_text(values: Mapping[str, Any]) -> str:
+    """`learning_rate 3.162e-05, batch_size 16`."""
+    return ", ".join(f"{name} {value_text(value)}" for name, value in values.items())
+
+
+def value_text(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def epoch_line(record: EpochRecord, n_epochs: int) -> str:

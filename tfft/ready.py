@@ -103,6 +103,30 @@ def tokenise(prepared: Prepared, progress: Progress) -> dict[str, Encoded]:
     return encoded
 
 
+def choose_batches(
+    config: RunConfig,
+    prepared: Prepared,
+    encoded: Mapping[str, Encoded],
+    progress: Progress,
+    *,
+    collates: bool = False,
+) -> tuple[str, int]:
+    """The loader, and how many steps the run has."""
+    from tfft.data.choice import choose_for, plan_batches
+
+    train = encoded["train"]
+    loader, why = choose_for(
+        config,
+        train.lengths,
+        len(train.features),
+        collates=collates,
+        streams=prepared.examples.stream is not None,
+    )
+    progress.note(f"loader: {loader}: {why}")
+    plan = plan_batches(config, train.lengths, loader=loader, shuffle=True)
+    return loader, plan.total_steps(config.train)
+
+
 def length_notes(encoded: Mapping[str, Encoded], max_length: int) -> list[str]:
     return [
         f"lengths: {each.n_cut:,} of {len(each.lengths):,} {name} texts are longer than "
@@ -115,14 +139,21 @@ def length_notes(encoded: Mapping[str, Encoded], max_length: int) -> list[str]:
 def _metric_for_best(config: RunConfig, examples: Examples) -> str:
     task = TASKS[examples.task]
     metric = config.train.metric_for_best or task.default_metric(examples.glue_task)
-    missing = "f1" if len(examples.label_names) > 2 else "f1_macro"
-    if examples.task == "single_label" and metric == missing:
-        reported = [name for name in task.metrics if name != missing]
+    if metric not in (reported := figures_of(examples)):
         raise ConfigError(
             f"metric_for_best {metric} is not reported with {len(examples.label_names)} labels; "
-            f"there are loss, {listed(reported)}",
+            f"there are {listed(reported)}",
         )
     return metric
+
+
+def figures_of(examples: Examples) -> tuple[str, ...]:
+    """What is reported of the validation split."""
+    missing = "f1" if len(examples.label_names) > 2 else "f1_macro"
+    metrics = TASKS[examples.task].metrics
+    if examples.task == "single_label":
+        metrics = tuple(name for name in metrics if name != missing)
+    return ("loss", *metrics)
 
 
 def _in_the_head_s_order(examples: Examples, checkpoint: Checkpoint) -> Examples:

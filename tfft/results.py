@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +234,45 @@ class ConvertResult:
 
 
 @dataclass(frozen=True)
+class FormatCheck:
+    """An exported format, read again and compared with the live model.
+
+    Attributes:
+        quantize: what its weights are, or None: float32.
+        n_texts: whose logits were compared.
+        tolerance: of the difference.
+        live_metrics, metrics: the live model's and the format's on the same texts; empty where
+            those have no labels.
+        n_bytes: of the file with the weights.
+        latency_ms: of one warm call, by batch size, the texts as long as the longest compared.
+    """
+
+    format: str
+    quantize: str | None
+    n_texts: int
+    largest_logit: float
+    largest_difference: float
+    tolerance: float
+    live_metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    n_bytes: int = 0
+    latency_ms: Mapping[str, float] = field(default_factory=dict)
+
+    def measured(self, n_bytes: int, latency_ms: Mapping[int, float]) -> FormatCheck:
+        """The same with its size and its speed."""
+        by_size = {str(size): each for size, each in latency_ms.items()}
+        return replace(self, n_bytes=n_bytes, latency_ms=by_size)
+
+    @property
+    def metric_changes(self) -> Mapping[str, float]:
+        """What the format adds to each of the live model's metrics."""
+        return {name: self.metrics[name] - each for name, each in self.live_metrics.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "metric_changes": dict(self.metric_changes)}
+
+
+@dataclass(frozen=True)
 class ParityStage:
     """One thing that TensorFlow and PyTorch were compared in.
 
@@ -358,4 +397,177 @@ class ParityResult:
             **values,
             "stages": [stage.to_json() for stage in self.stages],
             "exact_zeros": list(self.exact_zeros),
+        }
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """A version of a bundle, and what was found of it: check.json.
+
+    Attributes:
+        labels: by the column of `scores`; empty of regression.
+        threshold: of multi-label, the probability from which a label is given.
+        why_no_text: why no signature takes texts; None where one does.
+        tokenizer: the texts whose tokens in the graph are the live tokenizer's, to the last:
+            `n_made_up` and, of the data, `n_train` and `n_validation`, and `n_code_points` that it
+            was checked over; None where no signature takes texts.
+        data: what the last two came from; None where it couldn't be read.
+        tolerance: of the scores.
+        found: by the clean process: `signatures`, `answers` (the largest difference from the live
+            model's), `ops`, `latency`, `tensorflow`, `device` ...
+        output: the bundle's folder.
+    """
+
+    source: str
+    version: int
+    task: str
+    labels: tuple[str, ...]
+    max_length: int
+    threshold: float | None
+    why_no_text: str | None
+    tokenizer: Mapping[str, int] | None
+    data: str | None
+    tolerance: float
+    found: Mapping[str, Any]
+    output: Path = field(default_factory=Path)
+
+    @property
+    def largest_difference(self) -> float:
+        """From the live model's scores, over all signatures."""
+        return max(each["largest_difference"] for each in self.found["answers"].values())
+
+    @property
+    def latency(self) -> Mapping[str, float]:
+        """Seconds to load and of the first call, milliseconds of a warm one by batch size."""
+        latency: Mapping[str, float] = self.found["latency"]
+        return latency
+
+    def to_json(self) -> dict[str, Any]:
+        values = asdict(self)
+        found = values.pop("found")
+        del values["output"]
+        return {"passed": True, **values, **found}
+
+
+@dataclass(frozen=True)
+class RangeResult:
+    """The curve of a range test.
+
+    Attributes:
+        learning_rates, losses: of each step, until the run diverged or the range ended.
+        smoothed: the losses without what is chance.
+        suggestion: the rate at the steepest descent.
+    """
+
+    learning_rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    smoothed: tuple[float, ...]
+    suggestion: float
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> RangeResult:
+        curves = {name: tuple(document[name]) for name in ("learning_rates", "losses", "smoothed")}
+        return cls(**curves, suggestion=document["suggestion"])
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial of a search: an object of trials.json, a row of trials.csv.
+
+    Attributes:
+        trial: its number, from 1, in the order of their beginnings.
+        values: what was tried, by option.
+        status: `completed`, `failed` or, where the search ended before it did, `unfinished`.
+        score: the objective of its best epoch, on the rows that were held out.
+        epochs: it was trained for.
+        best_epoch: whose score it is, from 1.
+        seconds: that it took.
+        metrics: all figures of the best epoch, on the rows that were held out.
+        message: why it failed.
+    """
+
+    trial: int
+    values: Mapping[str, Any]
+    status: str
+    score: float | None = None
+    epochs: int = 0
+    best_epoch: int | None = None
+    seconds: float = 0.0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    message: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """The two best trials, each trained again with other seeds.
+
+    Attributes:
+        trials: their numbers, the better one first.
+        seeds: with which.
+        scores: by trial, one a seed.
+        lead: of the first one's mean over the second one's, in the objective's good direction.
+        spread: standard deviation of a trial's scores from seed to seed, both pooled.
+        is_larger: whether the lead is larger than the spread.
+    """
+
+    trials: tuple[int, int]
+    seeds: tuple[int, ...]
+    scores: Mapping[int, tuple[float, ...]]
+    lead: float
+    spread: float
+    is_larger: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """A finished search, or range test.
+
+    Attributes:
+        objective: the figure that ranks the trials.
+        held_out: rows of train that the objective was measured on; none of a range test.
+        best: the best trial; None of a range test.
+        validation: the figures of the winner, trained on all of train, on the validation split.
+        range: the range test's curve, where one was run.
+        confirmation: where one was asked for.
+        output: the folder: `best/`, trials.json, trials.csv, best.toml, report.html.
+    """
+
+    task: str
+    data: str
+    model: str
+    tuner: str
+    objective: str
+    held_out: int
+    trials: tuple[Trial, ...]
+    best: Trial | None
+    validation: Mapping[str, float] = field(default_factory=dict)
+    range: RangeResult | None = None
+    confirmation: Confirmation | None = None
+    seconds: float = 0.0
+    output: Path = field(default_factory=Path)
+
+    def to_json(self) -> dict[str, Any]:
+        """As `--json` prints it: without the range test's curve."""
+        return {
+            "task": self.task,
+            "data": self.data,
+            "model": self.model,
+            "tuner": self.tuner,
+            "objective": self.objective,
+            "held_out": self.held_out,
+            "suggestion": None if self.range is None else self.range.suggestion,
+            "best": None if self.best is None else self.best.to_json(),
+            "validation": dict(self.validation),
+            "confirmation": None if self.confirmation is None else self.confirmation.to_json(),
+            "trials": [each.to_json() for each in self.trials],
+            "seconds": self.seconds,
         }

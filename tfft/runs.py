@@ -4,30 +4,33 @@
     evaluate("runs/cola-1", config, split="validation")
     predict("runs/cola-1", config, output=Path("predictions.csv"))
     convert("runs/cola-1", to="tensorflow", output=Path("cola-tf"))
+    export("runs/cola-1", config, ExportConfig(), output=Path("bundles/cola"))
 
 Everything is wired here and computed elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfft import backend, child, folders
-from tfft.config import DataConfig, ParityConfig, RunConfig
+from tfft.config import DataConfig, ExportConfig, ParityConfig, RunConfig, TuneConfig
 from tfft.errors import ConfigError
 from tfft.progress import Progress, shown_by
 from tfft.pytorch.backend import check_installed
-from tfft.ready import Prepared, prepare, tokenise
+from tfft.ready import choose_batches, prepare, tokenise
 from tfft.results import (
     ConvertResult,
     EvalResult,
+    ExportResult,
     FitResult,
+    FormatCheck,
     ParityResult,
     PlanResult,
     PredictResult,
+    TuneResult,
 )
 from tfft.schedules import warmup_steps
 
@@ -35,7 +38,6 @@ from tfft.schedules import warmup_steps
 PARITY_FILE = Path("parity.json")
 
 if TYPE_CHECKING:
-    from tfft.data.encode import Encoded
     from tfft.distribute import Devices
 
 
@@ -121,13 +123,15 @@ def _fit(
     # The best epoch's weights, the newest one's, and those being written.
     folder.need(3 * prepared.checkpoint.n_bytes)
     encoded = tokenise(prepared, progress)
-    loader, n_steps = _choose_batches(config, prepared, encoded, collate_fn, progress)
+    loader, n_steps = choose_batches(
+        config, prepared, encoded, progress, collates=collate_fn is not None
+    )
     warmup_steps(config.train, n_steps)  # refuses too long a one before anything heavy wakes
 
     progress.stage("loading the model")
     from tfft.job import Job
 
-    job = Job(config, prepared, encoded, loader, n_steps, folder, progress)
+    job = Job(config, prepared, encoded, loader, n_steps, progress, folder)
     if config.train.framework == "pytorch":
         from tfft.pytorch import native
 
@@ -139,29 +143,6 @@ def _fit(
     from tfft import keras_fit
 
     return keras_fit.fit(job, loss=loss, collate_fn=collate_fn)
-
-
-def _choose_batches(
-    config: RunConfig,
-    prepared: Prepared,
-    encoded: Mapping[str, Encoded],
-    collate_fn: Any,
-    progress: Progress,
-) -> tuple[str, int]:
-    """The loader, and how many steps the run has."""
-    from tfft.data.choice import choose_for, plan_batches
-
-    train = encoded["train"]
-    loader, why = choose_for(
-        config,
-        train.lengths,
-        len(train.features),
-        collates=collate_fn is not None,
-        streams=prepared.examples.stream is not None,
-    )
-    progress.note(f"loader: {loader}: {why}")
-    plan = plan_batches(config, train.lengths, loader=loader, shuffle=True)
-    return loader, plan.total_steps(config.train)
 
 
 def evaluate(
@@ -326,6 +307,122 @@ def parity(
     folders.write_file(output, folders.as_json(result.to_json()))
     folders.write_file(page, parity_page(result))
     return result
+
+
+def export(
+    model: str,
+    config: RunConfig,
+    asked: ExportConfig,
+    *,
+    output: Path,
+    progress: Progress | None = None,
+) -> ExportResult | FormatCheck:
+    """A version of a bundle: a SavedModel that takes raw text, checked before it is called done.
+
+    Or the folder of another format, with what was found of it.
+
+    Args:
+        config: data to prove it with, where the run's isn't to be taken; how to read the model.
+        output: the bundle's folder, new or with older versions.
+
+    Raises:
+        TfftError: the model can't be exported, or what was written isn't the same model; the folder
+            is left as it was.
+    """
+    backend.choose("tensorflow")
+    progress = progress or Progress()
+    if asked.format != "saved_model":
+        return _export_format(model, config, asked, output=output, progress=progress)
+    if asked.quantize is not None:
+        raise ConfigError("quantize goes with format tflite", options=["export.quantize"])
+    from tfft.export.bundle import Place
+
+    with shown_by(progress), Place.claim(output, version=asked.version) as place:
+        from tfft import served
+
+        saved = served.open_saved(model, config, progress)
+        from tfft.export import warmup
+        from tfft.export.assemble import assemble
+
+        warmup.check_installed()
+        return assemble(
+            saved, place, config, asked, devices=_open_devices(config), progress=progress
+        )
+
+
+def _export_format(
+    model: str, config: RunConfig, asked: ExportConfig, *, output: Path, progress: Progress
+) -> FormatCheck:
+    if asked.version is not None:
+        raise ConfigError(
+            f"version goes with format saved_model, not {asked.format}", options=["export.version"]
+        )
+    if output.exists():
+        raise ConfigError(f"{output} exists; choose another --output")
+    with (
+        shown_by(progress),
+        folders.RunFolder.claim(output, overwrite=False) as folder,
+    ):
+        from tfft import served
+
+        saved = served.open_saved(model, config, progress)
+        folder.need(2 * saved.checkpoint.n_bytes)
+        from tfft.export.formats.deliver import deliver
+
+        devices = _open_devices(config)
+        check = deliver(saved, folder.partial, config, asked, devices=devices, progress=progress)
+        about = {"passed": True, "source": model, "labels": list(saved.learned.label_names)}
+        about |= {"task": saved.task.name, "max_length": saved.max_length}
+        folder.write({"check.json": folders.as_json({**about, **check.to_json()})})
+        folder.finish()
+    return check
+
+
+def tune(
+    config: RunConfig,
+    asked: TuneConfig,
+    *,
+    output: Path,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> TuneResult:
+    """Searches training options by the objective on a tenth of train, and trains the winner.
+
+    As a chief or a worker, where Keras Tuner's variables make this process one.
+
+    Args:
+        output: the search's folder; where `DIR.partial` holds this very search, it goes on.
+
+    Returns:
+        Of a worker, which writes nothing, a result without a folder.
+
+    Raises:
+        TfftError: says what to try; what was searched so far stays, but for a search that hadn't
+            begun.
+    """
+    _check_data_named(config)
+    backend.check_installed("keras_tuner")
+    backend.choose("tensorflow")
+    progress = progress or Progress()
+    from tfft.tuning import roles, search
+    from tfft.tuning.record import FILE
+
+    role = roles.role()
+    roles.check_goes_with(role, asked)
+    with shown_by(progress):
+        if role.is_worker and role.address is not None:
+            from tfft.tuning.worker import work_for
+
+            return work_for(role.address, config, asked, progress)
+        with folders.RunFolder.claim_again(output, overwrite=overwrite, record=FILE) as folder:
+            return search.search(
+                config,
+                asked,
+                folder,
+                overwrite=overwrite,
+                progress=progress,
+                address=role.address,
+            )
 
 
 def _open_devices(config: RunConfig) -> Devices:

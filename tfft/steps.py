@@ -1,13 +1,14 @@
 """One step of training as one graph: the loss, its gradients, and what the optimizer does of them.
 
-    train_step = make_train_step(model, losses, split.element_spec, devices, accumulate=4)
+    train_step = make_train_step(model, losses, split.element_spec, devices, seed=42, accumulate=4)
     loss, n_rows = train_step(features, labels)
 
     programs = Programs(lambda width: 16)           # XLA: one program a width, of 16 rows
-    train_step = make_train_step(model, losses, split.element_spec, devices, programs=programs)
+    train_step = make_train_step(..., programs=programs)
 
 The rows of a replica have shares that sum up to 1 over all replicas, and the loss of a batch is the
-sum of each row's loss times its share: a row of share 0 counts for nothing.
+sum of each row's loss times its share: a row of share 0 counts for nothing. What dropout drops is
+a function of the seed, the optimizer's count of steps, and the part of the batch.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 from tfft.backend import tf
 from tfft.distribute import Devices, take
+from tfft.drops import drawing_from, is_of_inputs
 from tfft.modeling import ExampleLosses
 
 
@@ -74,18 +76,40 @@ def as_graph(
     return traced
 
 
+# Operations whose kernels hold a random state of their own, which no variable shows. Setting the
+# seed begins them again, and has TensorFlow prepare every graph anew: 2 s of a tiny model's.
+_STATEFUL_DRAWS = frozenset(
+    {
+        *("RandomUniform", "RandomUniformInt", "RandomStandardNormal", "TruncatedNormal"),
+        *("ParameterizedTruncatedNormal", "RandomGammaV3", "RandomPoissonV2", "Multinomial"),
+        "RandomShuffle",
+    }
+)
+
+
+def draws_by_kernels(step: Any) -> bool:
+    """Whether a traced step draws from such operations, as Keras' dropout does by default."""
+    if not hasattr(step, "get_concrete_function"):  # programs of XLA, which are traced each time
+        return False
+    graph = step.get_concrete_function().graph.as_graph_def()
+    functions = (node for each in graph.library.function for node in each.node_def)
+    return any(node.op in _STATEFUL_DRAWS for node in (*graph.node, *functions))
+
+
 def make_train_step(
     model: Any,
     losses: ExampleLosses,
     spec: Any,
     devices: Devices,
     *,
+    seed: int,
     accumulate: int = 1,
     programs: Programs | None = None,
 ) -> Callable[..., Any]:
     """A graph of (features, labels): updates the weights, and gives the mean loss and n_rows.
 
     Args:
+        seed: of dropout.
         accumulate: the parts that a batch, or each replica's rows of it, goes through in.
         programs: has XLA compile it, where there is one device.
     """
@@ -93,26 +117,42 @@ def make_train_step(
     # float16 alone: its gradients underflow unless the loss is scaled up. Keras has the optimizer
     # wrapped, which skips the steps whose gradients overflow.
     scales = hasattr(optimizer, "get_scaled_loss")
+    step = optimizer.iterations
 
-    def loss_of(features: Any, labels: Any, shares: Any) -> Any:
-        logits = tf.cast(model(features, training=True).logits, tf.float32)
-        return tf.reduce_sum(tf.cast(losses(labels, logits), tf.float32) * shares)
-
-    def loss_and_gradients(*batch: Any) -> tuple[Any, list[Any]]:
+    def loss_and_gradients_of_part(
+        features: Any, labels: Any, shares: Any, part_seed: Any
+    ) -> tuple[Any, list[Any]]:
         # Watching what learns, and nothing else: no gradient is computed for what is frozen.
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(weights)
-            loss = tf.add_n([loss_of(*part) for part in devices.parts_of(batch)])
+            with drawing_from(model, part_seed):
+                logits = tf.cast(model(features, training=True).logits, tf.float32)
+            loss = tf.reduce_sum(tf.cast(losses(labels, logits), tf.float32) * shares)
             target = optimizer.get_scaled_loss(loss) if scales else loss
         return loss, tape.gradient(target, weights)
+
+    of_part = loss_and_gradients_of_part
+    if devices.n_cores > 1:
+        of_part = _shared(of_part, spec)
+
+    def loss_and_gradients(batch: tuple[Any, Any, Any], batch_seed: Any) -> tuple[Any, list[Any]]:
+        seeds = tf.random.experimental.stateless_split(batch_seed, devices.n_cores)
+        return _summed(
+            [
+                of_part(*part, part_seed)
+                for part, part_seed in zip(devices.parts_of(batch), tf.unstack(seeds), strict=True)
+            ]
+        )
 
     def on_replica(features: Any, labels: Any, shares: Any) -> Any:
         """One step over a replica's rows: their part of the global batch's mean loss."""
         batch = (features, labels, shares)
+        step_seed = tf.stack([tf.constant(seed, tf.int64), tf.cast(step, tf.int64)])
+        step_seed = _fold_in(step_seed, devices.replica)
         if accumulate > 1:
-            loss, gradients = _in_parts(loss_and_gradients, batch, weights, accumulate)
+            loss, gradients = _in_parts(loss_and_gradients, batch, step_seed, weights, accumulate)
         else:
-            loss, gradients = loss_and_gradients(*batch)
+            loss, gradients = loss_and_gradients(batch, step_seed)
         if devices.n_replicas > 1:
             # An embedding's gradient comes as slices, of which unlike replicas have unlike numbers.
             gradients = [None if each is None else tf.convert_to_tensor(each) for each in gradients]
@@ -143,9 +183,46 @@ def make_train_step(
     return programs.around(as_graph(train_step_of, spec, jit_compile=True))
 
 
+def _fold_in(seed: Any, number: Any) -> Any:
+    """Another seed for each number: int64 [2]."""
+    return tf.random.experimental.stateless_fold_in(seed, tf.cast(number, tf.int64))
+
+
+def _shared(of_part: Callable[..., Any], spec: Any) -> Callable[..., Any]:
+    """`of_part(features, labels, shares, seed)`, traced once for all parts of a batch.
+
+    As it is where a second call has to wait for the first, for both draw from one generator, or
+    has to draw other numbers: each part then has its own trace.
+    """
+    shares, seed = tf.TensorSpec([None], tf.float32), tf.TensorSpec([2], tf.int64)
+    traced: Any = as_graph(of_part, (*any_shape(spec), shares, seed))
+    return traced if is_of_inputs(traced.get_concrete_function().graph) else of_part
+
+
+def _summed(parts: list[tuple[Any, list[Any]]]) -> tuple[Any, list[Any]]:
+    """The loss and gradients of all parts; those that come as slices come as the slices of all."""
+    if len(parts) == 1:
+        return parts[0]
+    losses, gradients = zip(*parts, strict=True)
+    return tf.add_n(losses), [_sum(each) for each in zip(*gradients, strict=True)]
+
+
+def _sum(gradients: tuple[Any, ...]) -> Any:
+    if gradients[0] is None:
+        return None
+    if not isinstance(gradients[0], tf.IndexedSlices):
+        return tf.add_n(gradients)
+    values, indices = (
+        tf.concat([getattr(each, name) for each in gradients], axis=0)
+        for name in ("values", "indices")
+    )
+    return tf.IndexedSlices(values, indices, gradients[0].dense_shape)
+
+
 def _in_parts(
     loss_and_gradients: Callable[..., tuple[Any, list[Any]]],
     batch: tuple[Any, Any, Any],
+    seed: Any,
     weights: list[Any],
     n_parts: int,
 ) -> tuple[Any, list[Any]]:
@@ -162,9 +239,9 @@ def _in_parts(
         rows = start + tf.range(n_at_once)  # a range that starts anywhere has no size for XLA
         # The last part is filled up with rows that count for nothing, so that all are of one size.
         features, labels, shares = take(batch, tf.minimum(rows, n_rows - 1))
-        part, gradients = loss_and_gradients(
-            features, labels, shares * tf.cast(rows < n_rows, shares.dtype)
-        )
+        shares = shares * tf.cast(rows < n_rows, shares.dtype)
+        batch_seed = _fold_in(seed, start)
+        part, gradients = loss_and_gradients((features, labels, shares), batch_seed)
         unread.update(place for place, each in enumerate(gradients) if each is None)
         added = tuple(
             so_far if each is None else so_far + tf.convert_to_tensor(each)

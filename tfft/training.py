@@ -42,6 +42,7 @@ def fit(
     devices: Devices = ONE_DEVICE,
     progress: Progress,
     after_epoch: Callable[[EpochRecord, bool], None] = lambda record, is_best: None,
+    engine: loop.Engine | None = None,
 ) -> Trained:
     """Trains the compiled `model`, evaluating after each epoch, or as `config` has it.
 
@@ -49,20 +50,17 @@ def fit(
         losses: what a row costs, in evaluation.
         training_losses: what it costs in training, where that differs: by weights of classes.
         metric_for_best, after_epoch: as in `loop.fit`, which says what is raised too.
+        engine: by `make_engine` of the same model; None makes it.
     """
-    programs = Programs(train.plan.rows_of_width) if config.xla else None
-    with devices.scope():
-        model.optimizer.build(model.trainable_variables)
-    with policy(config.precision):
-        train_step = make_train_step(
-            model,
-            training_losses or losses,
-            train.element_spec,
-            devices,
-            accumulate=config.accumulate,
-            programs=programs,
-        )
-    engine = _KerasEngine(model, losses, validation, devices, config, train_step)
+    engine = engine or make_engine(
+        model,
+        train,
+        validation,
+        losses=losses,
+        training_losses=training_losses,
+        config=config,
+        devices=devices,
+    )
     trained = loop.fit(
         engine,
         train,
@@ -73,13 +71,40 @@ def fit(
         progress=progress,
         after_epoch=after_epoch,
     )
-    if programs is not None:
-        seconds = programs.seconds
+    if isinstance(engine, KerasEngine) and engine.programs is not None:
+        seconds = engine.programs.seconds
         progress.note(
             f"xla: {len(seconds)} programs, one a length, made in {sum(seconds.values()):.1f} s "
             "(the first step of each)"
         )
     return trained
+
+
+def make_engine(
+    model: Any,
+    train: Split,
+    validation: Split,
+    *,
+    losses: ExampleLosses,
+    training_losses: ExampleLosses | None = None,
+    config: TrainConfig,
+    devices: Devices = ONE_DEVICE,
+) -> KerasEngine:
+    """The compiled model with its step traced, for one fit or several; arguments as of `fit`."""
+    programs = Programs(train.plan.rows_of_width) if config.xla else None
+    with devices.scope():
+        model.optimizer.build(model.trainable_variables)
+    with policy(config.precision):
+        train_step = make_train_step(
+            model,
+            training_losses or losses,
+            train.element_spec,
+            devices,
+            seed=config.seed,
+            accumulate=config.accumulate,
+            programs=programs,
+        )
+    return KerasEngine(model, losses, validation, devices, config, train_step, programs)
 
 
 def evaluate(
@@ -127,7 +152,9 @@ class _KerasScorer:
         return _memory(split, training=self.config if training else None)
 
 
-class _KerasEngine(_KerasScorer):
+class KerasEngine(_KerasScorer):
+    """What `loop.fit` drives: the model, its optimizer and their graphs."""
+
     def __init__(
         self,
         model: Any,
@@ -136,10 +163,15 @@ class _KerasEngine(_KerasScorer):
         devices: Devices,
         config: TrainConfig,
         train_step: Callable[..., Any],
+        programs: Programs | None,
     ) -> None:
         super().__init__(model, losses, split, devices, config)
-        self.train = train_step
+        self.train, self.programs = train_step, programs
         self._n_skipped = n_skipped(model.optimizer)
+
+    def use(self, config: TrainConfig) -> None:
+        """Begins a fit by `config`, which differs from the one before in what isn't traced."""
+        self.config, self._n_skipped = config, n_skipped(self.model.optimizer)
 
     def learning_rate(self) -> float:
         return float(self.model.optimizer.learning_rate.numpy())

@@ -412,7 +412,8 @@ def probe_machine(settings: Settings, work: Path, clock: Clock, tell: Tell) -> d
 
 
 def _thread_settings(framework: str, settings: Settings) -> Iterator[int | None]:
-    if settings.threads is not None or settings.budget_s is not None:
+    trains = settings.train_on != 0
+    if settings.threads is not None or settings.budget_s is not None or not trains:
         yield settings.threads
         return
     yield None

@@ -54,6 +54,7 @@ class TensorFlow:
         )
         self._devices = open_devices("none", batch_size=job.train.batch_size)
         self._losses = modeling.example_losses(self._model, task)
+        self._seed = job.train.seed
         self._step: Callable[..., Any] | None = None
 
     def forward(self, features: Mapping[str, np.ndarray], labels: np.ndarray) -> Forward:
@@ -91,7 +92,9 @@ class TensorFlow:
         if self._step is None:
             self._model.optimizer.build(self._model.trainable_variables)
             spec = tf.nest.map_structure(tf.TensorSpec.from_tensor, batch)
-            self._step = make_train_step(self._model, self._losses, spec, self._devices)
+            self._step = make_train_step(
+                self._model, self._losses, spec, self._devices, seed=self._seed
+            )
         return float(self._step(*batch)[0])
 
     def parameters(self) -> dict[str, np.ndarray]:

@@ -16,8 +16,11 @@ VERBS = {
     "fit": "Train, evaluate on validation, save.",
     "evaluate": "The metrics of a saved run or checkpoint.",
     "predict": "Write a prediction for each row.",
+    "tune": "Search the learning rate and other options.",
     "parity": "TensorFlow against PyTorch, step by step.",
     "convert": "The same model for the other framework, compared.",
+    "export": "A SavedModel that takes raw text, proved before it is handed over.",
+    "serve": "A bundle behind HTTP, with a page to try it.",
     "doctor": "Versions, devices, what is missing and how to get it.",
 }
 

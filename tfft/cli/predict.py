@@ -10,6 +10,7 @@ import click
 
 from tfft.cli.options import config_options, verb
 from tfft.config import predict_options
+from tfft.errors import in_line, listed
 
 
 @click.command()
@@ -66,6 +67,6 @@ def predict(
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=2, ensure_ascii=False))
         return
-    shares = ", ".join(f"{name} {count:,}" for name, count in result.counts.items())
+    shares = listed(f"{in_line(name)} {count:,}" for name, count in result.counts.items())
     told = f" ({shares})" if shares else ""
     click.echo(f"{result.n_rows:,} rows of {result.split} in {result.output}{told}")

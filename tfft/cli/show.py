@@ -10,22 +10,35 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from tfft.errors import listed
-from tfft.progress import Progress, Received, Step, epoch_line
-from tfft.results import EpochRecord, ParityResult, PlanResult
+from tfft.errors import in_line, listed
+from tfft.progress import (
+    RUNNING,
+    Progress,
+    Received,
+    SearchView,
+    Step,
+    epoch_line,
+    trial_line,
+    value_text,
+    values_text,
+)
+from tfft.results import EpochRecord, ParityResult, PlanResult, Trial, TuneResult
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.table import Table
 
 # A table of thousands of labels helps nobody.
 MOST_LABELS_SHOWN = 50
+# What a terminal has room for above the bar.
+MOST_TRIALS_SHOWN = 12
 # Where nobody looks at a screen, a tensor's name stays in one line.
 WIDE = 200
 
@@ -72,6 +85,11 @@ class PlainProgress(Progress):
         self._say(epoch_line(record, n_epochs))
         self.release()
 
+    def trial(self, changed: Trial, so_far: Sequence[Trial], search: SearchView) -> None:
+        if changed.status != RUNNING:
+            self._say(trial_line(changed, so_far, search))
+        self.release()
+
     def release(self) -> None:
         """Says what was held back."""
         for text in self._held:
@@ -88,6 +106,7 @@ class LiveProgress(PlainProgress):
     def __init__(self, console: Console) -> None:
         super().__init__()
         self._console = console
+        self._trials: Table | None = None
         self._status = console.status("starting")
         self._status.start()
 
@@ -154,7 +173,15 @@ class LiveProgress(PlainProgress):
             TimeRemainingColumn(),
             TextColumn("{task.fields[loss]}"),
         )
-        with Bar(*columns, console=self._console, transient=True) as bar:
+        trials = self._trials
+
+        class BarBelowTrials(Bar):
+            def get_renderables(self) -> Iterator[RenderableType]:
+                if trials is not None:
+                    yield trials
+                yield from super().get_renderables()
+
+        with BarBelowTrials(*columns, console=self._console, transient=True) as bar:
             shown = bar.add_task(what, total=n_examples, rate="", loss="")
 
             def step(done: int, loss: float | None) -> None:
@@ -167,6 +194,12 @@ class LiveProgress(PlainProgress):
                 )
 
             yield step
+
+    def trial(self, changed: Trial, so_far: Sequence[Trial], search: SearchView) -> None:
+        """A table, redrawn above the bar; where others train, it is all there is."""
+        self.release()
+        self._trials = trial_table(so_far, search, most=MOST_TRIALS_SHOWN)
+        self._status.update(self._trials)
 
     def close(self) -> None:
         self._status.stop()
@@ -226,8 +259,8 @@ def _constant_line(plan: PlanResult) -> str:
     guess = figures.pop("prediction")
     if isinstance(guess, float):
         guess = f"{guess:.4g}"
-    elif isinstance(guess, list):
-        guess = listed(guess)
+    else:
+        guess = listed(guess if isinstance(guess, list) else [guess])
     told = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
     return f"{guess}, always, gets {told}"
 
@@ -244,7 +277,7 @@ def _label_table(plan: PlanResult) -> Table:
             table.add_row("", f"and {len(plan.labels) - place} more")
             break
         cells = (f"{counts.get(name, 0):,}" for name in plan.n_examples)
-        table.add_row(str(place), Text(label), *cells)
+        table.add_row(str(place), Text(in_line(label)), *cells)
     return table
 
 
@@ -282,6 +315,65 @@ def show_parity(result: ParityResult) -> None:
         console.print(_effect_table(result))
     if result.passed:
         console.print(Text(result.verdict))
+
+
+def trial_table(trials: Sequence[Trial], search: SearchView, *, most: int | None = None) -> Table:
+    """Every trial, or the last of them and the best one."""
+    from rich.table import Table
+    from rich.text import Text
+
+    best = search.best(trials)
+    options = list(dict.fromkeys(name for each in trials for name in each.values))
+    table = Table(box=None, padding=(0, 2), pad_edge=False)
+    for name in ("trial", *options, search.objective, "epochs", "seconds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("")
+    first = 0 if most is None else len(trials) - most
+    for place, each in enumerate(trials):
+        if place < first and each is not best:
+            continue
+        word = "best" if each is best else "" if each.score is not None else each.status
+        score = "" if each.score is None else f"{each.score:.4f}"
+        told = (each.message or "").partition(";")[0]
+        table.add_row(
+            str(each.trial),
+            *(value_text(each.values.get(name)) for name in options),
+            score,
+            str(each.epochs or ""),
+            f"{each.seconds:.0f}" if each.seconds else "",
+            Text(f"{word}: {told}" if told else word),
+            style="bold" if each is best else None,
+        )
+    return table
+
+
+def show_tune(result: TuneResult) -> None:
+    """The trials on standard output, as a table, and what the winner came to."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from tfft.folders import shown
+
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console = Console(highlight=False, soft_wrap=True, width=WIDE)
+    if result.best is not None:
+        console.print(trial_table(result.trials, SearchView(result.objective, None)))
+    if (sure := result.confirmation) is not None:
+        than = "larger" if sure.is_larger else "not larger"
+        console.print(
+            f"trial {sure.trials[0]} leads trial {sure.trials[1]} by {sure.lead:+.4f} over "
+            f"{len(sure.seeds)} seeds: {than} than the spread of {sure.spread:.4f}"
+        )
+    if result.best is None and result.range is not None:
+        console.print(f"suggested: learning_rate {value_text(result.range.suggestion)}")
+        console.print(Text(f"config in {shown(result.output / 'best.toml')}"))
+    elif result.validation:
+        console.print(figures_line("validation", result.validation))
+        console.print(Text(f"best: {values_text(result.best.values if result.best else {})}"))
+        console.print(Text(f"saved in {shown(result.output / 'best')}"))
+    if result.output != Path():
+        console.print(Text(f"page in {shown(result.output / 'report.html')}"))
 
 
 def _effect_table(result: ParityResult) -> Table:

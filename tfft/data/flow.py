@@ -23,10 +23,12 @@ from tfft.data.buckets import AHEAD
 from tfft.data.buffer import Buffer
 from tfft.data.cells import column_of
 from tfft.data.encode import Encoded
-from tfft.data.padding import fill_value
-from tfft.data.plan import BatchPlan, BucketPlan, batch_widths, choose_widths, padding_of
+from tfft.data.padding import Padding
+from tfft.data.parcels import parcels
+from tfft.data.plan import BatchPlan, BucketPlan, choose_widths, padding_of
 from tfft.data.split import Split, lean_options
 from tfft.data.targets import from_arrow
+from tfft.data.tokens import Tokens
 from tfft.errors import DataError
 
 if TYPE_CHECKING:
@@ -97,6 +99,7 @@ def from_stream(
     plan = BatchPlan(n_steps * batch_size, batch_size, seed, shuffle=True)
     recent: deque[tuple[int, int, np.ndarray]] = deque(maxlen=REMEMBERED)
     names = first.features
+    padding = Padding.of(tokenizer, names)
     tokens = {name: tf.TensorSpec([None, None], tf.int32) for name in names}
     labels = first.labels
     assert labels is not None  # noqa: S101
@@ -106,7 +109,7 @@ def from_stream(
         n_made = n_rows = 0
         tables = (_tokens(rows, tokenizer, names, max_length=max_length) for rows in chunks())
         for number, drawn in enumerate(buffer.draws(tables, epoch=epoch)):
-            for rows, batch in _padded(drawn, tokenizer, names, plan, widths, number):
+            for rows, batch in _padded(drawn, padding, plan, widths, number):
                 recent.append((epoch, n_made, rows))
                 n_made, n_rows = n_made + 1, n_rows + len(rows)
                 yield batch
@@ -170,50 +173,27 @@ def _tokens(rows: Dataset, tokenizer: Any, names: list[str], *, max_length: int)
 
 def _padded(
     drawn: pa.Table,
-    tokenizer: Any,
-    names: list[str],
+    padding: Padding,
     plan: BatchPlan,
     widths: tuple[int, ...],
     number: int,
 ) -> Iterator[tuple[np.ndarray, Any]]:
     """The batches of the draw of that number, each with the numbers of its rows."""
-    flats = {name: _Flat.of(drawn[name], fill_value(name, tokenizer)) for name in names}
-    lengths = np.diff(flats[names[0]].starts)
-    labels, row_numbers = from_arrow(drawn["label"]), np.asarray(drawn["row"])
-    left = tokenizer.padding_side == "left"
-    bucketed = _bucketed(plan, lengths, widths)
-    padded = batch_widths(lengths, bucketed, number)
-    for rows, width in zip(bucketed.batches(number), padded, strict=True):
-        features = {name: flat.padded(rows, width, left=left) for name, flat in flats.items()}
-        yield row_numbers[rows], (features, labels[rows])
+    encoded = _joined(drawn, tuple(padding.fills))
+    bucketed = _bucketed(plan, encoded.lengths, widths)
+    made = parcels(encoded, padding, bucketed, epoch=number)
+    batches = (batch for parcel in made for batch in parcel.batches())
+    for rows, batch in zip(bucketed.batches(number), batches, strict=True):
+        yield encoded.rows[rows], batch
 
 
-@dataclass(frozen=True)
-class _Flat:
-    """One feature of the rows of a draw, end to end.
-
-    Attributes:
-        values: int32 [all tokens].
-        starts: where each row begins: int64 [n_rows + 1].
-    """
-
-    values: np.ndarray
-    starts: np.ndarray
-    fill: int
-
-    @classmethod
-    def of(cls, column: pa.ChunkedArray, fill: int) -> _Flat:
-        lengths = np.asarray(pc.list_value_length(column), dtype=np.int64)
-        values = pa.chunked_array([each.flatten() for each in column.chunks]).to_numpy()
-        return cls(values, np.concatenate([[0], np.cumsum(lengths)]), fill)
-
-    def padded(self, rows: np.ndarray, width: int, *, left: bool) -> np.ndarray:
-        """int32 [len(rows), width]."""
-        starts, ends = self.starts[rows, None], self.starts[rows + 1, None]
-        if left:
-            places = np.arange(width) + ends - width
-            is_token = places >= starts
-        else:
-            places = starts + np.arange(width)
-            is_token = places < ends
-        return np.where(is_token, self.values[np.where(is_token, places, 0)], self.fill)
+def _joined(drawn: pa.Table, names: tuple[str, ...]) -> Encoded:
+    """A draw's rows, each feature end to end."""
+    lengths = np.asarray(pc.list_value_length(drawn[names[0]]), dtype=np.int64)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    values = {
+        name: pa.chunked_array([each.flatten() for each in drawn[name].chunks]).to_numpy()
+        for name in names
+    }
+    tokens = Tokens(names, starts, values, constants={})
+    return Encoded(tokens, from_arrow(drawn["label"]), 0, np.asarray(drawn["row"]))

@@ -47,7 +47,8 @@ def find_label_names(
     if len(values) < 2:
         raise DataError(
             f"{where}: column '{column}' holds "
-            f"{f'one class only ({values[0]})' if values else 'no label'}; at least 2 are needed"
+            f"{f'one class only ({listed(values)})' if values else 'no label'}; at least 2 are "
+            "needed"
         )
     if len(values) > max(MOST_CLASSES, len(train) // 2):
         raise DataError(

@@ -6,6 +6,8 @@ pad_arrays(encoded, tokenizer, rows=batch, length=32)
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -44,6 +46,24 @@ def pad_arrays(
             array[filled] = values if rows is None else values[places]
         arrays[name] = array
     return arrays
+
+
+@dataclass(frozen=True)
+class Padding:
+    """How a tokenizer pads, whatever becomes of the tokenizer afterwards.
+
+    Attributes:
+        fills: what each feature is filled up with, by name.
+        is_left: whether on the left.
+    """
+
+    fills: Mapping[str, int]
+    is_left: bool
+
+    @classmethod
+    def of(cls, tokenizer: Any, names: Iterable[str]) -> Padding:
+        fills = {name: fill_value(name, tokenizer) for name in names}
+        return cls(fills, tokenizer.padding_side == "left")
 
 
 def fill_value(name: str, tokenizer: Any) -> int:

@@ -273,7 +273,13 @@ def padding_fraction(lengths: np.ndarray, padded: np.ndarray) -> float:
 
 def batch_widths(lengths: np.ndarray, plan: BatchPlan, epoch: int = 0) -> np.ndarray:
     """What each batch of an epoch is padded to: int64 [n_steps]."""
-    order, bounds = plan.layout(epoch)
+    return widths_of(lengths, plan, *plan.layout(epoch))
+
+
+def widths_of(
+    lengths: np.ndarray, plan: BatchPlan, order: np.ndarray, bounds: np.ndarray
+) -> np.ndarray:
+    """The same, of an epoch whose layout is at hand."""
     return plan.padded(np.maximum.reduceat(lengths[order], bounds[:-1]))
 
 

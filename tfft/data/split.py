@@ -25,15 +25,15 @@ class Split:
     """A split in batches.
 
     Attributes:
-        epoch: epoch number -> tf.data.Dataset of (features, labels), or of features alone where
-            there are no labels. Features are a dict of int32 [batch, tokens], labels int64 [batch]
+        epoch: epoch number -> an iterable of (features, labels), or of features alone where there
+            are no labels. Features are a dict of int32 [batch, tokens], labels int64 [batch]
             (single_label), float32 [batch, n_labels] (multi_label) or [batch] (regression).
         padding_fraction: the part of all tokens that is padding, as measured over one epoch.
         row_numbers: each example's row in the data as it came: int64 [n_examples].
         label_names: the classes by id.
         task: what the labels are, for `build_model`.
         each_epoch: numbers of epochs -> a tf.data.Dataset, each iteration of it the next one's;
-            None has Python hand on the batches of `epoch`.
+            None where `epoch` gives Datasets, or Python is to hand on its batches.
     """
 
     epoch: Callable[[int], Any]
@@ -62,10 +62,11 @@ class Split:
     @property
     def dataset(self) -> Any:
         """For `model.fit` and the like: each iteration is the next epoch."""
-        if not self.plan.shuffle:
+        if not self.plan.shuffle and self.each_epoch is None:
             return self.epoch(0)
-        endless = (self.each_epoch or self._generated)(itertools.count())
-        if self.plan.is_even:
+        numbers = itertools.count() if self.plan.shuffle else itertools.repeat(0)
+        endless = (self.each_epoch or self._generated)(numbers)
+        if self.plan.is_even or not self.plan.shuffle:
             return endless.apply(tf.data.experimental.assert_cardinality(self.n_steps))
         return endless
 

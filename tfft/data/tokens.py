@@ -4,7 +4,6 @@
     tokens.starts, tokens.values["input_ids"]       # int64 [n_rows + 1], int32 [n_tokens]
     write(tokens, Path("tokens.arrow"))
     tokens = read(Path("tokens.arrow"))             # takes no memory of its own
-    tokens.mapped.first["input_ids"]                # where in the file the values begin
 
 Row `n` is `values[name][starts[n]:starts[n + 1]]`. A feature that is one number throughout, as the
 attention mask of unpadded texts, is kept as that number.
@@ -27,20 +26,6 @@ _CONSTANTS = b"tfft.constants"
 
 
 @dataclass(frozen=True)
-class Mapped:
-    """Where in a file the arrays lie, for those who map it themselves.
-
-    Attributes:
-        n_bytes: the file's size.
-        first: of each feature's values, which of the file's numbers of 32 bits is its first.
-    """
-
-    path: Path
-    n_bytes: int
-    first: Mapping[str, int]
-
-
-@dataclass(frozen=True)
 class Tokens:
     """The tokens of all rows.
 
@@ -55,7 +40,6 @@ class Tokens:
     starts: np.ndarray
     values: Mapping[str, np.ndarray]
     constants: Mapping[str, int]
-    mapped: Mapped | None = None
 
     def flat(self, name: str) -> np.ndarray:
         """int32 [n_tokens], of a constant too."""
@@ -166,22 +150,11 @@ def read(path: Path) -> Tokens:
         ValueError, OSError: it isn't what `write` wrote.
     """
     with pa.memory_map(str(path)) as file:
-        n_bytes = file.size()
-        begin = file.read_buffer(n_bytes).address
-        file.seek(0)
         reader = pa.ipc.open_file(file)
         if reader.num_record_batches != 1 or _CONSTANTS not in (reader.schema.metadata or {}):
             raise ValueError("not a file of tokens")
         batch = reader.get_batch(0)
     about = json.loads(batch.schema.metadata[_CONSTANTS])
-    column = batch.column(0)
-    starts = column.offsets.to_numpy()
+    starts = batch.column(0).offsets.to_numpy()
     values = {name: batch.column(name).values.to_numpy() for name in batch.schema.names}
-    first = {name: (_address(each) - begin) // 4 for name, each in values.items()}
-    return Tokens(
-        tuple(about["names"]), starts, values, about["constants"], Mapped(path, n_bytes, first)
-    )
-
-
-def _address(array: np.ndarray) -> int:
-    return int(array.__array_interface__["data"][0])
+    return Tokens(tuple(about["names"]), starts, values, about["constants"])

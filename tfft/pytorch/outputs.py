@@ -6,12 +6,14 @@ python -m tfft.pytorch.outputs
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from tfft.errors import ModelError, first_line
+from tfft.export.formats.latency import median_ms
 from tfft.pytorch.backend import torch, transformers
 from tfft.pytorch.children import Job, answer
 
@@ -20,9 +22,10 @@ def main(job: Job) -> Job:
     """Writes `outputs`: each of the model's by `<batch>/<name>`, float32.
 
     Args:
-        job: `batches` has each input by `<batch>/<name>`.
+        job: `batches` has each input by `<batch>/<name>`; `timed` names those to be timed.
 
     Returns:
+        `latency_ms`: of a warm call, by the names in `timed`;
         `missing` and `unexpected`: the tensors that the folder lacks, and those that the model has
         no place for; `parameters`: of each its names, several where it is tied.
     """
@@ -47,12 +50,16 @@ def main(job: Job) -> Job:
             for name, value in model.eval()(**inputs).items():
                 if isinstance(value, torch.Tensor):
                     outputs[f"{batch}/{name}"] = np.ascontiguousarray(value.float().numpy())
+        latency_ms = {
+            name: median_ms(partial(model, **batches[name])) for name in job.get("timed", ())
+        }
     save_file(outputs, job["outputs"])
     names: dict[int, list[str]] = {}
     for name, each in model.named_parameters(remove_duplicate=False):
         names.setdefault(id(each), []).append(name)
     mismatched = [name for name, *_ in info["mismatched_keys"]]
     return {
+        "latency_ms": latency_ms,
         "missing": sorted([*info["missing_keys"], *mismatched]),
         "unexpected": sorted(info["unexpected_keys"]),
         "parameters": list(names.values()),

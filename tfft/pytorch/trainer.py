@@ -82,7 +82,7 @@ def _arguments(job: Job, scratch: str, device: Any) -> Any:
         bf16=config.precision == "bfloat16",
         use_cpu=device.type == "cpu",
         seed=config.seed,
-        eval_strategy="epoch",
+        eval_strategy="no",  # when, the watch says
         save_strategy="no",
         logging_strategy="no",
         report_to="none",
@@ -159,17 +159,26 @@ class _Watch(transformers.TrainerCallback):
         self._rate = config.learning_rate
         self._total, self._n_seen = 0.0, 0
         self._show: Step = lambda done, loss: None
-        self._epoch_started = self._step_started = 0.0
+        self._started = self._step_started = 0.0
 
     @property
     def _name(self) -> str:
         return f"epoch {len(self.history.records) + 1}/{len(self._stops)}"
 
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    @property
+    def _stop(self) -> int:
+        """The step after which it is evaluated next."""
+        return self._stops[len(self.history.records)]
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        """The steps up to the next evaluation."""
         self._total, self._n_seen = 0.0, 0
-        self._epoch_started = self._step_started = time.perf_counter()
+        self._started = self._step_started = time.perf_counter()
         plan, done = self._splits["train"].plan, self.clock.n_steps
-        n_rows = plan.n_rows(self._stops[len(self.history.records)]) - plan.n_rows(done)
+        n_rows = plan.n_rows(self._stop) - plan.n_rows(done)
         self._show = self._bars.enter_context(self._job.progress.steps(self._name, n_rows))
 
     def on_optimizer_step(
@@ -189,8 +198,11 @@ class _Watch(transformers.TrainerCallback):
         self.clock.step(n_rows, now - self._step_started)
         self._step_started = now
         self._show(n_rows, loss)
+        if state.global_step == self._stop:
+            control.should_evaluate = True
+            self._begin_validation()
 
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def _begin_validation(self) -> None:
         self._bars.close()
         self._show = self._bars.enter_context(
             self._job.progress.steps(
@@ -222,7 +234,7 @@ class _Watch(transformers.TrainerCallback):
             validation_loss=scores.loss,
             learning_rate=float(self._rate),
             metrics=job.metrics(scores.logits, scores.labels),
-            seconds=time.perf_counter() - self._epoch_started,
+            seconds=time.perf_counter() - self._started,
         )
         is_best = self.history.add(record)
         job.folder.save_epoch(
@@ -238,3 +250,5 @@ class _Watch(transformers.TrainerCallback):
         if over := self.history.why_over():
             job.progress.note(over)
             control.should_training_stop = True
+        elif state.global_step < self._stops[-1]:
+            self._begin()

@@ -5,10 +5,8 @@ html = parity_page(result)
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any
-
 from tfft.reports.charts import lines
+from tfft.reports.pages import template
 from tfft.results import ParityResult
 
 _TITLES = {"tensorflow": "TensorFlow", "pytorch": "PyTorch"}
@@ -33,19 +31,4 @@ def parity_page(result: ParityResult) -> str:
     }
     # Matplotlib's own output, of numbers and of the names above: nothing that comes from data.
     safe = {title: Markup(svg) for title, svg in charts.items()}  # noqa: S704
-    return _template("parity.html").render(result=result, charts=safe, titles=_TITLES)
-
-
-@cache
-def _template(name: str) -> Any:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("tfft.reports", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["short"] = lambda number: f"{number:.1e}" if number else "0"
-    return environment.get_template(name)
+    return template("parity.html").render(result=result, charts=safe, titles=_TITLES)

@@ -30,8 +30,11 @@ def run(job: Job, turn: Turn) -> None:
             batch_size=job["batch_size"],
             max_length=job["max_length"],
         )
-        # As `model.fit` takes it: each iteration is the next epoch.
-        epochs[f"tfft-{loader}"] = partial(_same, train.dataset)
+        # As `tfft fit` takes it.
+        epochs[f"tfft-{loader}"] = train.epoch
+        if loader == "bucketed":
+            # As `model.fit` takes it: each iteration is the next epoch.
+            epochs["tfft-bucketed-dataset"] = partial(_same, train.dataset)
     tutorial = _tutorial(job, model)
     epochs["tutorial-prepare"] = partial(_same, tutorial)
     epochs["tutorial-prepare-no-autotune"] = partial(_same, without_autotune(tutorial))

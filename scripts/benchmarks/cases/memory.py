@@ -25,5 +25,5 @@ def run(job: Job, turn: Turn) -> None:
         n_read += int(batch[1].shape[0])
     assert n_read == train.n_examples
     turn.tell(anonymous=status("RssAnon"), n_read=n_read)
-    built.fit(train.epoch(1).take(job["n_steps"]), verbose=0)
+    built.fit(train.dataset.take(job["n_steps"]), verbose=0)
     turn.tell(anonymous=status("RssAnon"))

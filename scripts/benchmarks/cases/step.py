@@ -48,7 +48,7 @@ def _in_a_fit(job: Job, turn: Turn) -> None:
     if rows is not None:
         model.optimizer.move_rows(rows)
     model.optimizer.build(model.trainable_variables)
-    step = make_train_step(model, model.hf_compute_loss, train.element_spec, devices)
+    step = make_train_step(model, model.hf_compute_loss, train.element_spec, devices, seed=42)
     gradients = [tf.ones_like(each) for each in model.trainable_variables]
     if rows is not None:  # whose gradient comes as the slices of a batch's tokens
         place = [each is rows.variable for each in model.trainable_variables].index(True)
