@@ -87,7 +87,7 @@ def test_gpt2_s_has_no_special_tokens_around_a_text(files: tuple[str, str]) -> N
 def test_a_lost_merge_is_found(files: tuple[str, str], tmp_path: Path) -> None:
     vocabulary, merges = files
     lines = Path(merges).read_text().splitlines()
-    (tmp_path / "merges.txt").write_text("\n".join([lines[0], *lines[2:]]) + "\n")
+    (tmp_path / "merges.txt").write_text("\n".join(lines[: len(lines) // 2]) + "\n")
     wrong, _ = opened(roberta((vocabulary, str(tmp_path / "merges.txt"))))
     with pytest.raises(ExportError, match="the graph gives other input_ids"):
         equal(wrong, roberta(files), HARD)

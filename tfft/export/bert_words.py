@@ -10,7 +10,7 @@ stripped, the text is decomposed first, and that sorts combining marks, of which
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -46,15 +46,11 @@ class BertSplitter:
     """
 
     def __init__(self, backend: Any, components: Components) -> None:
-        n_tokens = len(components.added_tokens)
-        folds = probe_folds(backend.normalizer.normalize_str)
-        bits = probe_kinds(backend.pre_tokenizer, np.unique(folds.values)).astype(np.int32) * _KIND
-        self._sorting = _Sorting.of(components.normalizer or {}, n_tokens=n_tokens)
+        tokens = np.arange(len(components.added_tokens), dtype=np.int32) + N_CODE_POINTS
+        folds, bits, self._sorting = _tables(**components.normalizer or {})
+        self.table = folds.extended(tokens | ALONE * _KIND)
         if self._sorting is not None:
-            bits |= (self._sorting.ranks > 0) * np.int32(_MOVES)
-        self.table = Folds(folds.splits, folds.values | bits[folds.values]).extended(
-            np.arange(n_tokens, dtype=np.int32) + N_CODE_POINTS | ALONE * _KIND
-        )
+            self._sorting = self._sorting.extended(tokens)
         raw, normalized = [], []
         for number, each in enumerate(components.added_tokens, start=N_CODE_POINTS):
             points = code_points(each.found_as(backend.normalizer))
@@ -104,6 +100,7 @@ class BertSplitter:
         return tf.cond(moves, fold_sorted, lambda: (values, row_splits_of))
 
 
+@dataclass(frozen=True)
 class _Sorting:
     """Canonical order, for the few texts that need it.
 
@@ -111,48 +108,37 @@ class _Sorting:
         ranks: int16 [N_CODE_POINTS].
     """
 
-    def __init__(self, decompositions: Folds, ranks: np.ndarray, *, n_tokens: int) -> None:
-        self.ranks = ranks
-        tokens = np.arange(n_tokens, dtype=np.int32) + N_CODE_POINTS
-        self._decompositions = decompositions.extended(tokens)
-        self._ranks = np.append(ranks, np.zeros(n_tokens, np.int16))
+    decompositions: Folds
+    ranks: np.ndarray
 
-    @classmethod
-    def of(cls, settings: Mapping[str, Any], *, n_tokens: int) -> _Sorting | None:
-        """None of a normalizer that doesn't decompose."""
-        if not _strips_accents(settings):
-            return None
-        from tokenizers.normalizers import BertNormalizer
-
-        cleaned = BertNormalizer(
-            clean_text=settings["clean_text"],
-            handle_chinese_chars=settings["handle_chinese_chars"],
-            strip_accents=False,
-            lowercase=False,
-        ).normalize_str
-        decompose = _decompose()
-        return cls(
-            probe_folds(lambda text: decompose(cleaned(text))),
-            probe_ranks(decompose),
-            n_tokens=n_tokens,
-        )
+    def extended(self, tokens: np.ndarray) -> _Sorting:
+        """With tokens, which stay as and where they are."""
+        ranks = np.append(self.ranks, np.zeros(len(tokens), np.int16))
+        return _Sorting(self.decompositions.extended(tokens), ranks)
 
     def sort(self, characters: Any) -> tuple[Any, Any]:
         """Decomposed and in order, and where those of each character began."""
-        points, starts = self._decompositions.gather(characters)
-        ranks = tf.cast(tf.gather(self._ranks, points), tf.int64)
+        points, starts = self.decompositions.gather(characters)
+        ranks = tf.cast(tf.gather(self.ranks, points), tf.int64)
         runs = tf.cumsum(tf.cast(ranks == 0, tf.int64))
         return tf.gather(points, tf.argsort(runs * _RUN + ranks, stable=True)), starts
 
 
 @cache
-def _decompose() -> Callable[[str], str]:
-    from tokenizers.normalizers import NFD
+def _tables(**settings: Any) -> tuple[Folds, np.ndarray, _Sorting | None]:
+    """Of a BertNormalizer with these settings: values, the bits above each, and what sorts."""
+    from tokenizers import normalizers, pre_tokenizers
 
-    decompose: Callable[[str], str] = NFD().normalize_str
-    return decompose
-
-
-def _strips_accents(settings: Mapping[str, Any]) -> bool:
+    settings.pop("type")
+    folds = probe_folds(normalizers.BertNormalizer(**settings).normalize_str)
+    kinds = probe_kinds(pre_tokenizers.BertPreTokenizer(), np.unique(folds.values))
+    bits = kinds.astype(np.int32) * _KIND
+    sorting = None
     strip = settings["strip_accents"]
-    return bool(settings["lowercase"] if strip is None else strip)
+    if settings["lowercase"] if strip is None else strip:
+        unstripped = settings | {"strip_accents": False, "lowercase": False}
+        clean = normalizers.BertNormalizer(**unstripped).normalize_str
+        decompose = normalizers.NFD().normalize_str
+        sorting = _Sorting(probe_folds(lambda text: decompose(clean(text))), probe_ranks(decompose))
+        bits |= (sorting.ranks > 0) * np.int32(_MOVES)
+    return Folds(folds.splits, folds.values | bits[folds.values]), bits, sorting

@@ -1,6 +1,6 @@
 """The byte-level pre-tokenizer of GPT-2 and RoBERTa in a graph: its regular expression as tables.
 
-    splitter = ByteLevelSplitter(tokenizer.backend_tokenizer, components)
+    splitter = ByteLevelSplitter(components)
     words = splitter(tf.constant(["it's a  test"]))         # it, 's, " a", " ", " test"
 
 The expression is GPT-2's: contractions, then letters, numbers or others, each after a space or not.
@@ -10,6 +10,7 @@ beside it, so all are found at once. The classes are asked of the pre-tokenizer 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -25,25 +26,24 @@ _CONTRACTIONS = ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d")
 
 
 class ByteLevelSplitter:
-    """Texts -> words.
+    """Texts -> words."""
 
-    Args:
-        backend: the `tokenizers.Tokenizer`.
-    """
-
-    def __init__(self, backend: Any, components: Components) -> None:
+    def __init__(self, components: Components) -> None:
         tokens = components.added_tokens
         self._edge = N_CODE_POINTS + len(tokens)
         self._dropped = self._edge + 1
-        self.kinds = np.concatenate(
-            [probe_classes(backend.pre_tokenizer), [TOKEN] * len(tokens), [EDGE, EDGE]]
-        ).astype(np.int32)
+        self.kinds = np.concatenate([_classes(), [TOKEN] * len(tokens), [EDGE, EDGE]]).astype(
+            np.int32
+        )
         self._literals = Literals(
             [(code_points(each.content), N_CODE_POINTS + n) for n, each in enumerate(tokens)],
             blank=self._dropped,
         )
-        self._strips = tuple(
-            np.array([N_CODE_POINTS + n for n, each in enumerate(tokens) if getattr(each, side)])
+        self._lstrip, self._rstrip = (
+            np.array(
+                [n + N_CODE_POINTS for n, each in enumerate(tokens) if getattr(each, side)],
+                np.int32,
+            )
             for side in ("lstrip", "rstrip")
         )
         self._prefixes = bool(components.pre_tokenizer["add_prefix_space"])
@@ -92,10 +92,8 @@ class ByteLevelSplitter:
         n_before = counted(~is_space)[:-1]
         after = tf.gather(characters, tf.gather(places, n_before))
         before = tf.gather(characters, tf.gather(places, tf.maximum(n_before - 1, 0)))
-        lstrip, rstrip = self._strips
-        is_taken = tf.reduce_any(after[:, None] == lstrip, 1) | tf.reduce_any(
-            before[:, None] == rstrip, 1
-        )
+        is_taken = tf.reduce_any(after[:, None] == self._lstrip, axis=1)
+        is_taken |= tf.reduce_any(before[:, None] == self._rstrip, axis=1)
         return _only(characters, ~(is_space & is_taken), row_splits)
 
     def _prefix(self, characters: Any, row_splits: Any) -> tuple[Any, Any]:
@@ -145,6 +143,13 @@ class ByteLevelSplitter:
         is_inside = tf.cumsum(inside)[:n] > 0
         is_end = tf.math.unsorted_segment_sum(tf.ones_like(found[:, 0]), found[:, 1], n + 3)[:n] > 0
         return (is_begin & ~is_inside) | is_end
+
+
+@cache
+def _classes() -> np.ndarray:
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    return probe_classes(ByteLevel(add_prefix_space=False))
 
 
 def _only(characters: Any, is_kept: Any, row_splits: Any) -> tuple[Any, Any]:

@@ -9,9 +9,11 @@ Whatever isn't known here to be reproduced is refused: a graph that is nearly ri
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from tfft.errors import ExportError, listed
@@ -119,11 +121,12 @@ def read_components(tokenizer: Any) -> Components:
     )
 
 
-def byte_symbols() -> list[str]:
+@cache
+def byte_symbols() -> tuple[str, ...]:
     """The character that stands for each byte in a byte-level vocabulary: 256 of them."""
-    visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    hidden = [each for each in range(256) if each not in visible]
-    return [chr(each) if each in visible else chr(256 + hidden.index(each)) for each in range(256)]
+    visible = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = itertools.count(256)
+    return tuple(chr(each if each in visible else next(others)) for each in range(256))
 
 
 _PIPELINES: dict[str, dict[str, tuple[str | None, ...]]] = {

@@ -17,6 +17,7 @@ import numpy as np
 from tfft.backend import tf
 from tfft.errors import ExportError, listed
 from tfft.export.characters import chunks
+from tfft.export.components import byte_symbols
 from tfft.export.tokenizer import GraphTokenizer
 
 _ROWS_AT_ONCE = 256
@@ -132,7 +133,11 @@ def _pieces(backend: Any, text: str) -> list[str]:
     """The words as the fast tokenizer makes them, in characters."""
     if backend.normalizer is not None:
         text = backend.normalizer.normalize_str(text)
-    return [text[begin:end] for _, (begin, end) in backend.pre_tokenizer.pre_tokenize_str(text)]
+    pieces = [piece for piece, _ in backend.pre_tokenizer.pre_tokenize_str(text)]
+    if type(backend.pre_tokenizer).__name__ != "ByteLevel":
+        return pieces
+    values = {symbol: value for value, symbol in enumerate(byte_symbols())}
+    return [bytes(values[each] for each in piece).decode() for piece in pieces]
 
 
 def _wrong_character(graph: GraphTokenizer, tokenizer: Any, character: str) -> ExportError:

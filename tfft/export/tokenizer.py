@@ -43,7 +43,7 @@ def open_tokenizer(tokenizer: Any, *, max_length: int) -> GraphTokenizer:
     splitter: Any
     model: Any
     if components.model["type"] == "BPE":
-        splitter = ByteLevelSplitter(backend, components)
+        splitter = ByteLevelSplitter(components)
         model = BytePairs(components.model, components.added_tokens, backend)
     else:
         splitter = BertSplitter(backend, components)
