@@ -355,6 +355,85 @@ def test_each_fault_is_named(changed: dict[str, Any], told: str) -> None:
     assert told in one_line(caught)
 
 
+# Small weights
+
+
+@pytest.fixture(scope="module")
+def proved(exported: Exported) -> Callable[[pytest.MonkeyPatch], None]:
+    """Takes the tokenizer that `exported` has proved."""
+    from tfft.export import assemble
+
+    def patched(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(assemble, "_tokenizer", lambda *_: (exported.graph, {"n_made_up": 1}, None))
+
+    return patched
+
+
+@pytest.fixture(scope="module")
+def small(
+    run: Path, proved: Callable[..., None], tmp_path_factory: pytest.TempPathFactory
+) -> Exported:
+    bundle = tmp_path_factory.mktemp("bundles") / "small"
+    with pytest.MonkeyPatch.context() as patch:
+        proved(patch)
+        result = tfft.export(run, output=bundle, quantize="int8", **FEW)
+    return Exported(bundle, result, None, None, [])
+
+
+def test_small_weights_make_a_smaller_bundle_and_say_what_they_change(
+    small: Exported, exported: Exported, run: Path
+) -> None:
+    check = json.loads((small.bundle / "check.json").read_text())
+    whole = json.loads((exported.bundle / "check.json").read_text())
+    assert (check["quantize"], whole["quantize"]) == ("int8", None)
+    assert check["n_bytes"] < whole["n_bytes"]
+    assert 1e-5 < check["largest_logit_difference"] <= check["logit_tolerance"]
+    validation = json.loads((run / "metrics.json").read_text())["validation"]
+    assert check["live_metrics"]["accuracy"] == pytest.approx(validation["accuracy"])
+    assert set(check["metric_changes"]) == set(check["live_metrics"])
+    # Each signature is as far from the live model as the model that was compared in this process.
+    for answer in check["answers"].values():
+        assert answer["largest_difference"] == pytest.approx(check["tolerance"] - 1e-5, abs=1e-5)
+
+
+def test_the_command_tells_what_small_weights_change(small: Exported) -> None:
+    from tfft.cli.export import _lines
+
+    told = "\n".join(_lines(small.result))
+    assert "what int8 changes: " in told
+    assert "accuracy" in told
+    assert " MB)" in told
+
+
+def test_small_weights_that_say_something_else_are_refused(
+    proved: Callable[..., None], run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tfft.export.formats import smaller
+
+    class Broken(smaller.SmallModel):
+        def __call__(self, features: Any, *, training: bool = False) -> Any:
+            output = super().__call__(features, training=training)
+            return replace(output, logits=output.logits + 1.0)
+
+    proved(monkeypatch)
+    monkeypatch.setattr(smaller, "SmallModel", Broken)
+    with pytest.raises(ExportError, match="its logits differ from the live model's") as caught:
+        tfft.export(run, output=tmp_path / "bundle", quantize="int8", **FEW)
+    one_line(caught)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_bundle_further_away_than_its_small_weights_is_refused() -> None:
+    from tfft.export.check import judge
+    from tfft.export.live import Live
+
+    live = Live({"text": ["so"]}, {"input_ids": [[1]]}, {}, {"scores": [[0.5, 0.5]]}, 1.0)
+    at = found(answer={"largest_difference": 0.02})
+    judge(at, live, ["tokens"], apart=0.02)
+    with pytest.raises(ExportError, match="differ from the live model's by 0.02"):
+        judge(at, live, ["tokens"], apart=0.019)
+
+
 # Tokenizers that can't be put into the graph
 
 

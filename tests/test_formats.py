@@ -318,7 +318,7 @@ def test_what_a_file_can_t_hold_is_refused(
 
 @pytest.mark.parametrize("name", ["torch", "onnx"])
 def test_quantize_is_refused_where_a_format_has_none(bert: Any, tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match=rf"goes with format tflite, not {name}"):
+    with pytest.raises(ConfigError, match=rf"format saved_model and tflite, not {name}"):
         produce(name, bert, tmp_path / "out", quantize="int8")
 
 
@@ -384,7 +384,7 @@ def test_a_run_becomes_a_tflite_with_its_check(
     ("options", "told"),
     [
         (("--format", "onnx", "--quantize", "int8"), "goes with format"),
-        (("--quantize", "int8"), "goes with format tflite"),
+        (("--format", "torch", "--quantize", "float16"), "goes with format"),
         (("--format", "torch", "--version", 3), "version goes with format saved_model"),
     ],
 )

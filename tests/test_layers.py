@@ -94,6 +94,7 @@ LAYERS = (
     {"export.checker", "export.signatures"},
     {"export.live", "export.bundle", "export.texts"},
     {"export.check", "export.warmup", "export.readme", "export.formats.deliver"},
+    {"export.formats.smaller"},
     {"export.assemble"},
     {"serving.bundle", "serving.tensors"},
     {"serving.contract", "serving.batching", "serving.model"},

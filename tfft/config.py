@@ -471,7 +471,8 @@ class ExportConfig:
     )
     quantize: str | None = option(
         None,
-        "Make the weights of a tflite smaller; the change of the validation metrics is told.",
+        "Make the weights of a saved_model or a tflite smaller; the change of the validation "
+        "metrics is told.",
         choices=("int8", "float16"),
     )
     version: int | None = option(

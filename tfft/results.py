@@ -412,9 +412,11 @@ class ExportResult:
             `n_made_up` and, of the data, `n_train` and `n_validation`, and `n_code_points` that it
             was checked over; None where no signature takes texts.
         data: what the last two came from; None where it couldn't be read.
-        tolerance: of the scores.
+        tolerance: of the scores; with small weights what those change is in it.
+        n_bytes: of the SavedModel.
         found: by the clean process: `signatures`, `answers` (the largest difference from the live
             model's), `ops`, `latency`, `tensorflow`, `device` ...
+        small: what small weights change; None where they are float32.
         output: the bundle's folder.
     """
 
@@ -428,7 +430,9 @@ class ExportResult:
     tokenizer: Mapping[str, int] | None
     data: str | None
     tolerance: float
+    n_bytes: int
     found: Mapping[str, Any]
+    small: FormatCheck | None = None
     output: Path = field(default_factory=Path)
 
     @property
@@ -445,8 +449,18 @@ class ExportResult:
     def to_json(self) -> dict[str, Any]:
         values = asdict(self)
         found = values.pop("found")
-        del values["output"]
-        return {"passed": True, **values, **found}
+        del values["output"], values["small"]
+        small: dict[str, Any] = {"quantize": None}
+        if self.small is not None:
+            names = ("largest_logit", "live_metrics", "metrics", "metric_changes")
+            told = self.small.to_json()
+            small = {
+                "quantize": self.small.quantize,
+                "largest_logit_difference": self.small.largest_difference,
+                "logit_tolerance": self.small.tolerance,
+                **{name: told[name] for name in names},
+            }
+        return {"passed": True, **values, **small, **found}
 
 
 @dataclass(frozen=True)

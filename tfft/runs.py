@@ -333,8 +333,6 @@ def export(
     progress = progress or Progress()
     if asked.format != "saved_model":
         return _export_format(model, config, asked, output=output, progress=progress)
-    if asked.quantize is not None:
-        raise ConfigError("quantize goes with format tflite", options=["export.quantize"])
     from tfft.export.bundle import Place
 
     with shown_by(progress), Place.claim(output, version=asked.version) as place:

@@ -55,17 +55,23 @@ def export(model: str, output: Path, options: dict[str, Any], as_json: bool) -> 
 def _lines_of(check: FormatCheck, output: Path) -> list[str]:
     kind = check.quantize or "float32"
     latency = ", ".join(f"{ms:.1f} ms for {size}" for size, ms in check.latency_ms.items())
+    return [
+        f"{check.format} ({kind}) in {output}: {check.n_bytes / 1e6:.1f} MB",
+        *_changed(check, "the format"),
+        f"a warm call: {latency}",
+    ]
+
+
+def _changed(check: FormatCheck, by: str) -> list[str]:
     changes = ", ".join(
         f"{name} {check.live_metrics[name]:.4f} {change:+.4f}"
         for name, change in check.metric_changes.items()
     )
     return [
-        f"{check.format} ({kind}) in {output}: {check.n_bytes / 1e6:.1f} MB",
         f"logits of {check.n_texts:,} texts: they differ from the live model's by "
         f"{check.largest_difference:.2g} at most (the largest is {check.largest_logit:.3g}, the "
         f"tolerance {check.tolerance:.2g})",
-        *([f"the live model's metrics, and what the format changes: {changes}"] if changes else []),
-        f"a warm call: {latency}",
+        *([f"the live model's metrics, and what {by} changes: {changes}"] if changes else []),
     ]
 
 
@@ -74,9 +80,11 @@ def _lines(result: ExportResult) -> list[str]:
     batches = ", ".join(f"{latency[f'batch_{size}_ms']:.1f} ms for {size}" for size in (1, 8, 32))
     n_texts = next(iter(result.found["answers"].values()))["n_texts"]
     lines = [
-        f"version {result.version} in {result.output}: {', '.join(result.found['signatures'])}",
+        f"version {result.version} in {result.output} ({result.n_bytes / 1e6:.1f} MB): "
+        f"{', '.join(result.found['signatures'])}",
         f"scores of {n_texts:,} texts: the bundle's and the live model's differ by "
-        f"{result.largest_difference:.2g} at most (the tolerance is {result.tolerance:g})",
+        f"{result.largest_difference:.2g} at most (the tolerance is {result.tolerance:.3g})",
+        *(_changed(result.small, f"{result.small.quantize}") if result.small else ()),
         f"{len(result.found['ops'])} ops, all of TensorFlow itself ({result.found['tensorflow']})",
         f"loaded in {latency['cold_load_s']:.1f} s, first call {latency['first_call_s']:.1f} s, "
         f"then {batches}",

@@ -13,7 +13,8 @@ from tfft.config import ExportConfig, RunConfig
 from tfft.distribute import Devices
 from tfft.errors import ExportError, first_line
 from tfft.export.bundle import CHECK, Place
-from tfft.export.check import TOLERANCE, check
+from tfft.export.check import check, tolerance_of
+from tfft.export.formats.smaller import Small, smaller
 from tfft.export.identity import prove
 from tfft.export.live import Live, ask
 from tfft.export.readme import BATCHING, About, readme
@@ -48,15 +49,20 @@ def assemble(
     texts = read_texts(saved, config, asked, progress)
     tokenizer, identity, why_no_text = _tokenizer(saved, texts, progress)
     loaded = served.build(saved, devices, progress)
+    small: Small | None = None
+    if asked.quantize is not None:
+        progress.stage(f"making the weights {asked.quantize}")
+        small = smaller(saved, loaded, texts, asked.quantize)
+    apart = small.apart if small else 0.0
     progress.stage("asking the live model")
-    live = ask(saved, loaded, texts.compared, devices=devices, progress=progress)
+    live = ask(saved, loaded, texts.compared, devices=devices, progress=progress, apart=apart)
 
     progress.stage("saving")
     threshold = None
     if saved.task.name == "multi_label":
         threshold = THRESHOLD if saved.threshold is None else saved.threshold
     servable = Servable(
-        loaded.model,
+        small.model if small else loaded.model,
         saved.task,
         label_names=saved.learned.label_names,
         features=list(live.tokens),
@@ -70,7 +76,7 @@ def assemble(
     _save(servable, place, live, names, labels)
 
     progress.stage("checking it in a clean process")
-    found = check(place.saved_model, live, signatures=names)
+    found = check(place.saved_model, live, signatures=names, apart=apart)
     result = ExportResult(
         source=saved.name,
         version=place.version,
@@ -81,8 +87,10 @@ def assemble(
         why_no_text=why_no_text,
         tokenizer=identity,
         data=texts.data,
-        tolerance=TOLERANCE * live.scale,
+        tolerance=tolerance_of(live, apart),
+        n_bytes=place.n_bytes,
         found=found,
+        small=small.check if small else None,
         output=place.bundle,
     )
     place.finish(_files(result, place.bundle.name))

@@ -45,6 +45,12 @@ class Place:
         """Where the SavedModel is written."""
         return self._folder.partial / "saved_model"
 
+    @property
+    def n_bytes(self) -> int:
+        """Of all files of the SavedModel."""
+        files = (each for each in self.saved_model.rglob("*") if each.is_file())
+        return sum(each.stat().st_size for each in files)
+
     @classmethod
     @contextmanager
     def claim(cls, bundle: Path, *, version: int | None) -> Iterator[Place]:

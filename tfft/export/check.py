@@ -34,15 +34,25 @@ a part of the largest number where that is above 1.
 _NOT_HANDED_ON = ("TF_USE_LEGACY_KERAS", "USE_TF", "USE_TORCH")
 
 
-def check(folder: Path, live: Live, *, signatures: Sequence[str]) -> dict[str, Any]:
+def tolerance_of(live: Live, apart: float) -> float:
+    """How far the numbers may be from the live model's, of which small weights are `apart`."""
+    return TOLERANCE * live.scale + apart
+
+
+def check(
+    folder: Path, live: Live, *, signatures: Sequence[str], apart: float = 0.0
+) -> dict[str, Any]:
     """What the clean process found of the SavedModel in `folder`.
+
+    Args:
+        apart: how far small weights take its numbers from the live model's.
 
     Raises:
         ExportError: the process broke off, or found what may not be; says which.
     """
     job = {"saved_model": str(folder), "signatures": list(signatures), **live.to_json()}
     found = _run(job)
-    judge(found, live, signatures)
+    judge(found, live, signatures, apart=apart)
     return found
 
 
@@ -75,7 +85,9 @@ def _run(job: Mapping[str, Any]) -> dict[str, Any]:
         return found
 
 
-def judge(found: Mapping[str, Any], live: Live, signatures: Sequence[str]) -> None:
+def judge(
+    found: Mapping[str, Any], live: Live, signatures: Sequence[str], *, apart: float = 0.0
+) -> None:
     """Refuses what isn't as it has to be.
 
     Raises:
@@ -92,16 +104,16 @@ def judge(found: Mapping[str, Any], live: Live, signatures: Sequence[str]) -> No
     if lacking := [name for name in signatures if name not in found["signatures"]]:
         raise refuse(f"the signature {lacking[0]} is missing")
     answers = found["answers"]
-    tolerance = TOLERANCE * live.scale
-    apart = {name: _apart(answers[name], tolerance) for name in signatures}
-    tokens_agree = not any(apart[name] for name in signatures if name != TEXT_SIGNATURE)
+    tolerance = tolerance_of(live, apart)
+    faults = {name: _apart(answers[name], tolerance) for name in signatures}
+    tokens_agree = not any(faults[name] for name in signatures if name != TEXT_SIGNATURE)
     for name in signatures:
-        if apart[name]:
+        if faults[name]:
             why = ""
             if name == TEXT_SIGNATURE and tokens_agree:
                 why = "; those from tokens agree, so that the tokenizer in the graph is another one"
             of = live.told(answers[name].get("row", 0))
-            raise refuse(f"{name}: {apart[name]}{why} ({of})")
+            raise refuse(f"{name}: {faults[name]}{why} ({of})")
         if other := answers[name]["other_label"]:
             raise refuse(
                 f"{name}: the label is '{other['label']}' where the live model says "

@@ -73,8 +73,14 @@ def ask(
     *,
     devices: Devices,
     progress: Progress,
+    apart: float = 0.0,
 ) -> Live:
-    """The live model's answers to these texts."""
+    """The live model's answers to these texts.
+
+    Args:
+        apart: how far small weights take the scores from these; a label that so much may change
+            isn't certain.
+    """
     n_rows = len(texts["text"])
     rows = data_set(pa.table({**texts, "row": np.arange(n_rows)}))
     encoded = encode(rows, saved.tokenizer, max_length=saved.max_length)
@@ -87,10 +93,10 @@ def ask(
         model=loaded.model,
         label_names=saved.learned.label_names,
     )
-    with _whole_floats():
+    with whole_floats():
         logits = training.predict(loaded.model, split, devices=devices, progress=progress)
     columns = encoded.dataset
-    expected = _expected(logits, saved)
+    expected = _expected(logits, saved, CERTAIN + 2 * apart)
     return Live(
         texts,
         {name: columns[name][:] for name in encoded.features},
@@ -100,12 +106,19 @@ def ask(
     )
 
 
-def _expected(logits: np.ndarray, saved: Saved) -> dict[str, Any]:
+def answers_of(logits: np.ndarray, task: str) -> np.ndarray:
+    """What a bundle gives for logits float32 [n_rows, n_labels]: the scores, or the values."""
+    if task == "regression":
+        return logits[:, 0]
+    return (sigmoid if task == "multi_label" else softmax)(logits)
+
+
+def _expected(logits: np.ndarray, saved: Saved, certain: float) -> dict[str, Any]:
     task, names = saved.task.name, saved.learned.label_names
     table = predictions(range(len(logits)), logits, names, task=task, threshold=saved.threshold)
     if task == "regression":
         return {"value": list(table["score"])}
-    scores = (sigmoid if task == "multi_label" else softmax)(logits)
+    scores = answers_of(logits, task)
     if task == "multi_label":
         threshold = THRESHOLD if saved.threshold is None else saved.threshold
         margin = np.abs(scores - threshold).min(axis=-1)
@@ -115,12 +128,12 @@ def _expected(logits: np.ndarray, saved: Saved) -> dict[str, Any]:
     return {
         "scores": scores.tolist(),
         "label": [as_cell(each) for each in table["prediction"]],
-        "is_certain": (margin > CERTAIN).tolist(),
+        "is_certain": (margin > certain).tolist(),
     }
 
 
 @contextmanager
-def _whole_floats() -> Iterator[None]:
+def whole_floats() -> Iterator[None]:
     """Without TensorFloat-32, in which a GPU rounds each factor to three digits."""
     config = tf.config.experimental
     before = config.tensor_float_32_execution_enabled()

@@ -8,6 +8,7 @@ The texts are those that a bundle is compared on; where the run's data can't be 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,26 @@ from tfft.export.formats.live import Batch, Live
 from tfft.export.formats.produce import Evaluate, check_asked, produce
 from tfft.export.texts import Texts, read_texts
 from tfft.metrics import metrics_of
+from tfft.modeling import LoadedModel
 from tfft.progress import Progress
 from tfft.results import FormatCheck
 from tfft.served import Saved
 
 BATCH_SIZE = 32
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What a format and the live model are both asked.
+
+    Attributes:
+        batches: all texts, like lengths together.
+        evaluate: the metrics of the batches' logits; None where no text has a label.
+    """
+
+    live: Live
+    batches: Sequence[Batch]
+    evaluate: Evaluate | None
 
 
 def deliver(
@@ -47,21 +63,26 @@ def deliver(
     """
     check_asked(asked.format, asked.quantize)
     texts = read_texts(saved, config, asked, progress)
+    questions = questions_of(saved, served.build(saved, devices, progress), texts)
+    progress.stage(f"writing {asked.format}, and comparing it with the live model")
+    return produce(
+        asked.format,
+        questions.live,
+        folder,
+        questions.batches,
+        quantize=asked.quantize,
+        evaluate=questions.evaluate,
+    )
+
+
+def questions_of(saved: Saved, loaded: LoadedModel, texts: Texts) -> Questions:
+    """Of the validation texts and some made-up ones."""
     columns = texts.compared
     rows = data_set(pa.table({**columns, "row": np.arange(len(columns["text"]))}))
     encoded = encode(rows, saved.tokenizer, max_length=saved.max_length)
     order = np.argsort(encoded.lengths, kind="stable")
-    loaded = served.build(saved, devices, progress)
     live = Live(loaded, saved.tokenizer, tuple(encoded.features), saved.checkpoint.folder)
-    progress.stage(f"writing {asked.format}, and comparing it with the live model")
-    return produce(
-        asked.format,
-        live,
-        folder,
-        _batches(encoded, saved, order),
-        quantize=asked.quantize,
-        evaluate=_evaluation(saved, texts, order),
-    )
+    return Questions(live, _batches(encoded, saved, order), _evaluation(saved, texts, order))
 
 
 def _batches(encoded: Encoded, saved: Saved, order: np.ndarray) -> list[Batch]:

@@ -88,6 +88,7 @@ def check_asked(name: str, quantize: str | None) -> None:
     """
     if quantize is not None and quantize not in FORMATS[name].quantize:
         able = [each for each, about in FORMATS.items() if quantize in about.quantize]
+        able = ["saved_model", *able]
         raise ConfigError(
             f"quantize {quantize} goes with format {listed(able)}, not {name}",
             options=["export.quantize"],
