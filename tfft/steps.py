@@ -175,7 +175,7 @@ def _shared(of_part: Callable[..., Any], spec: Any) -> Callable[..., Any]:
     has to draw other numbers: each part then has its own trace.
     """
     shares, seed = tf.TensorSpec([None], tf.float32), tf.TensorSpec([2], tf.int64)
-    traced = as_graph(of_part, (*any_shape(spec), shares, seed))
+    traced: Any = as_graph(of_part, (*any_shape(spec), shares, seed))
     return traced if is_of_inputs(traced.get_concrete_function().graph) else of_part
 
 

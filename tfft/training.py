@@ -64,16 +64,17 @@ def fit(
             programs=programs,
         )
     engine = _KerasEngine(model, losses, validation, devices, config, train_step)
-    trained = loop.fit(
-        engine,
-        train,
-        validation,
-        metrics=metrics,
-        metric_for_best=metric_for_best,
-        config=config,
-        progress=progress,
-        after_epoch=after_epoch,
-    )
+    with devices.started_soon():
+        trained = loop.fit(
+            engine,
+            train,
+            validation,
+            metrics=metrics,
+            metric_for_best=metric_for_best,
+            config=config,
+            progress=progress,
+            after_epoch=after_epoch,
+        )
     if programs is not None:
         seconds = programs.seconds
         progress.note(
