@@ -113,6 +113,21 @@ def test_a_batch_shared_among_cores_takes_the_same_step(
         np.testing.assert_allclose(value, whole[0][name], rtol=1e-4, atol=1e-5, err_msg=name)
 
 
+def test_graphs_run_as_traced_in_a_fit_on_shared_cores_and_not_after_it() -> None:
+    from tfft.backend import tf
+    from tfft.distribute import ONE_DEVICE, Devices
+
+    def is_off() -> bool:
+        return tf.config.optimizer.get_experimental_options().get("disable_meta_optimizer", False)
+
+    with ONE_DEVICE.started_soon():
+        assert not is_off()
+    with pytest.raises(KeyboardInterrupt), Devices(None, ("CPU:0",), 2).started_soon():
+        assert is_off()
+        raise KeyboardInterrupt
+    assert not is_off()
+
+
 def test_cores_join_the_logits_of_their_rows_in_order(tiny: Path, split: Split) -> None:
     from tfft import training
     from tfft.distribute import Devices

@@ -61,16 +61,17 @@ def fit(
         config=config,
         devices=devices,
     )
-    trained = loop.fit(
-        engine,
-        train,
-        validation,
-        metrics=metrics,
-        metric_for_best=metric_for_best,
-        config=config,
-        progress=progress,
-        after_epoch=after_epoch,
-    )
+    with devices.started_soon():
+        trained = loop.fit(
+            engine,
+            train,
+            validation,
+            metrics=metrics,
+            metric_for_best=metric_for_best,
+            config=config,
+            progress=progress,
+            after_epoch=after_epoch,
+        )
     if isinstance(engine, KerasEngine) and engine.programs is not None:
         seconds = engine.programs.seconds
         progress.note(

@@ -57,11 +57,12 @@ def _in_a_fit(job: Job, turn: Turn) -> None:
     update = _update(model.optimizer, model.trainable_variables)
 
     batches, timer = _endless(train), _Timer()
-    while True:
-        for _ in range(job["n_batches"]):
-            timer.timed("whole step, in a fit", step, *next(batches))
-            timer.timed("optimizer, in a fit", update, gradients)
-        timer.tell(turn)
+    with devices.started_soon():
+        while True:
+            for _ in range(job["n_batches"]):
+                timer.timed("whole step, in a fit", step, *next(batches))
+                timer.timed("optimizer, in a fit", update, gradients)
+            timer.tell(turn)
 
 
 def _part_by_part(job: Job, turn: Turn) -> None:
