@@ -318,7 +318,7 @@ def test_what_a_file_can_t_hold_is_refused(
 
 @pytest.mark.parametrize("name", ["torch", "onnx"])
 def test_quantize_is_refused_where_a_format_has_none(bert: Any, tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match=rf"format saved_model and tflite, not {name}"):
+    with pytest.raises(ConfigError, match=rf"format saved_model, tflite, not {name}"):
         produce(name, bert, tmp_path / "out", quantize="int8")
 
 
