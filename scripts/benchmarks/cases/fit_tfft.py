@@ -41,6 +41,7 @@ def run(job: Job, turn: Turn) -> None:
         }
     )
     told = _Told(turn)
+    training.make_engine = told.started(training.make_engine)
     training.fit = told.around(training.fit)
     with tempfile.TemporaryDirectory() as folder:
         turn.start()
@@ -58,6 +59,15 @@ class _Told(Progress):
         self._input = _Waits()
         self._about: dict[str, Any] = {}
 
+    def started(self, make_engine: Callable[..., Any]) -> Callable[..., Any]:
+        """`training.make_engine`, which traces the step: Keras does so within `model.fit`."""
+
+        def watched(*arguments: Any, **options: Any) -> Any:
+            self._fit_started = self._turn.seconds
+            return make_engine(*arguments, **options)
+
+        return watched
+
     def around(self, fit: Callable[..., Any]) -> Callable[..., Any]:
         """`training.fit`, looked at: what it is given, and how long it waits for it."""
 
@@ -70,7 +80,6 @@ class _Told(Progress):
                     "train_tokens": tokens_of(train.epoch(0)),
                     "validation_tokens": tokens_of(validation.epoch(0)),
                 }
-            self._fit_started = turn.seconds
 
             def save(*arguments: Any) -> None:
                 with turn.not_counted():
