@@ -220,6 +220,23 @@ def test_pairs_have_a_second_text(tiny: Path, exported: Exported) -> None:
     np.testing.assert_allclose(answer["scores"], tf.nn.softmax(logits), atol=1e-6)
 
 
+@pytest.mark.parametrize("n_rows", [1, 9, 45])
+def test_texts_of_unlike_lengths_keep_their_places(
+    exported: Exported, loaded: Any, n_rows: int
+) -> None:
+    from tfft.backend import tf
+
+    words = ("the", "film", "was", "so", "good", "and", "the", "food", "not", "bad", "at", "all")
+    lengths = np.random.default_rng(n_rows).integers(0, len(words) + 1, n_rows)
+    texts = [" ".join(words[:length]) for length in lengths]
+    together = loaded.signatures["serving_default"](text=tf.constant(texts))
+    tokens = exported.graph(tf.constant(texts))
+    at_once = loaded.signatures["tokens"](**tokens)
+    assert n_rows == 1 or np.ptp(at_once["scores"][:, 0]) > 1e-4
+    np.testing.assert_allclose(together["scores"], at_once["scores"], rtol=0, atol=1e-6)
+    assert list(together["label"].numpy()) == list(at_once["label"].numpy())
+
+
 # Faults that are planted
 
 

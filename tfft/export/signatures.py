@@ -27,6 +27,9 @@ from tfft.metrics import THRESHOLD
 from tfft.steps import as_graph
 from tfft.tasks import Task
 
+# A batch of texts goes through in parts of like lengths: so many at most, of so many rows at least.
+MOST_PARTS, LEAST_ROWS = 4, 8
+
 TEXT_SIGNATURE = "serving_default"
 TOKEN_SIGNATURES = {"tokens": "int32", "tokens_int64": "int64"}
 TEXTS = ("text", "text_pair")
@@ -73,7 +76,7 @@ class Servable(tf.Module):
         if tokenizer is not None:
 
             def from_texts(*texts: Any) -> dict[str, Any]:
-                return answer(forward(tokenizer(*texts)))
+                return answer(_by_length(forward)(tokenizer(*texts)))
 
             specs = [tf.TensorSpec([None], tf.string, name=name) for name in TEXTS[:n_texts]]
             self.functions[TEXT_SIGNATURE] = as_graph(_named(from_texts, n_texts), specs)
@@ -116,6 +119,39 @@ def _forward(model: Any, most_tokens: int | None) -> Callable[[Mapping[str, Any]
         return tf.cast(model(filled, training=False).logits, tf.float32)[:n_rows]
 
     return forward
+
+
+def _by_length(forward: Callable[..., Any]) -> Callable[[Mapping[str, Any]], Any]:
+    """`forward`, with the rows in parts of like lengths, each as long as its own longest row.
+
+    Half of what a batch of 32 unlike texts feeds is padding, and the parts are independent: a
+    MiniLM took 90 ms for 32 texts of CoLA so, and 124 for all at once, on two cores.
+
+    Args:
+        forward: of features int32 [rows, length], padded at the end -> float32 [rows, labels].
+    """
+
+    def in_parts(features: Mapping[str, Any]) -> Any:
+        if "attention_mask" not in features:
+            return forward(features)
+        lengths = tf.reduce_sum(features["attention_mask"], axis=1)
+        n_rows, order = tf.size(lengths), tf.argsort(lengths)
+        most = tf.maximum(LEAST_ROWS, -(-n_rows // MOST_PARTS))
+        n_parts = tf.maximum(1, -(-n_rows // most))  # no rows are a part, too
+
+        def add(number: Any, parts: Any) -> tuple[Any, Any]:
+            rows = order[number * most : (number + 1) * most]
+            longest = tf.reduce_max(tf.concat([[0], tf.gather(lengths, rows)], 0))
+            part = {name: tf.gather(each, rows)[:, :longest] for name, each in features.items()}
+            return number + 1, parts.write(number, forward(part))
+
+        parts = tf.TensorArray(tf.float32, n_parts, element_shape=[None, None], infer_shape=False)
+        _, parts = tf.while_loop(
+            lambda number, _: number < n_parts, add, (0, parts), parallel_iterations=MOST_PARTS
+        )
+        return tf.gather(parts.concat(), tf.math.invert_permutation(order))
+
+    return in_parts
 
 
 def _answers(
