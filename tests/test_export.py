@@ -422,6 +422,16 @@ def test_the_command_tells_what_small_weights_change(small: Exported) -> None:
     assert " MB)" in told
 
 
+def test_the_readme_tells_what_small_weights_change(small: Exported, exported: Exported) -> None:
+    page = (small.bundle / "README.md").read_text()
+    before, after = (
+        told["accuracy"] for told in (small.result.small.live_metrics, small.result.small.metrics)
+    )
+    assert "Its weights are int8: logits differ by up to" in page
+    assert f"accuracy {before:.4f} -> {after:.4f}" in page
+    assert "weights" not in (exported.bundle / "README.md").read_text()
+
+
 def test_small_weights_that_say_something_else_are_refused(
     proved: Callable[..., None], run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -167,6 +167,7 @@ def _files(result: ExportResult, name: str) -> dict[str, str]:
         threshold=result.threshold,
         signatures=result.found["signatures"],
         why_no_text=result.why_no_text,
+        small=result.small,
     )
     return {
         "README.md": readme(about),

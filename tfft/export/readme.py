@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tfft.export.signatures import TEXT_SIGNATURE
+from tfft.results import FormatCheck
 
 _EXAMPLES = {"text": "The lawyers often sleep.", "text_pair": "Lawyers sleep."}
 
@@ -36,6 +37,7 @@ class About:
         signatures: inputs and outputs by name, as the clean process found them.
         labels: by the column of `scores`; empty of regression.
         why_no_text: why there is no signature for texts; None where there is one.
+        small: what small weights it has, and what they cost; None of float32.
     """
 
     name: str
@@ -47,6 +49,7 @@ class About:
     threshold: float | None
     signatures: Mapping[str, Mapping[str, Any]]
     why_no_text: str | None
+    small: FormatCheck | None
 
 
 def readme(about: About) -> str:
@@ -54,6 +57,7 @@ def readme(about: About) -> str:
     parts = [
         f"# {about.name}\n\nVersion {about.version}, exported by tfft from `{about.source}`; task "
         f"`{about.task}`. `check.json` has what was compared before it was handed over.",
+        _small(about),
         _call(about),
         _contract(about),
         _labels(about),
@@ -64,6 +68,21 @@ def readme(about: About) -> str:
         "`batching_parameters.txt` is for `--enable_batching --batching_parameters_file`.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _small(about: About) -> str:
+    """What small weights change, which whoever serves has to know of."""
+    if about.small is None:
+        return ""
+    told = (
+        f"Its weights are {about.small.quantize}: logits differ by up to "
+        f"{about.small.largest_difference:.2g} from the model's with float32"
+    )
+    changes = [
+        f"{name} {before:.4f} -> {about.small.metrics[name]:.4f}"
+        for name, before in about.small.live_metrics.items()
+    ]
+    return f"{told}; on the validation texts {', '.join(changes)}." if changes else f"{told}."
 
 
 def _call(about: About) -> str:
