@@ -161,8 +161,8 @@ def test_it_lives_in_a_saved_model_of_core_operations(
         ({"normalizer": None}, "normalizer is missing"),
         ({"pre_tokenizer": {"type": "Whitespace"}}, "pre_tokenizer is Whitespace"),
         (
-            {"model": {"type": "Unigram", "unk_id": 0, "vocab": [["[PAD]", 0.0]]}},
-            "model is Unigram",
+            {"model": {"type": "WordLevel", "unk_token": "[UNK]", "vocab": {"[UNK]": 0}}},
+            "model is WordLevel",
         ),
         (
             {"post_processor": {"type": "Sequence", "processors": []}},

@@ -10,7 +10,6 @@ stripped, the text is decomposed first, and that sorts combining marks, of which
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -28,14 +27,13 @@ from tfft.export.characters import (
     probe_ranks,
 )
 from tfft.export.components import Components
+from tfft.export.folding import MOVES, Folding, Sorting
 from tfft.export.literals import Literals
 from tfft.export.words import Words, counted, join_words
 
 # A value is a code point, above it its kind, and above all whether sorting may move it.
-_KIND, _MOVES = 1 << 24, 1 << 26
+_KIND = 1 << 24
 _BLANK = ord(" ")
-# More than there are ranks.
-_RUN = 1 << 10
 
 
 class BertSplitter:
@@ -47,10 +45,8 @@ class BertSplitter:
 
     def __init__(self, backend: Any, components: Components) -> None:
         tokens = np.arange(len(components.added_tokens), dtype=np.int32) + N_CODE_POINTS
-        folds, bits, self._sorting = _tables(**components.normalizer or {})
-        self.table = folds.extended(tokens | ALONE * _KIND)
-        if self._sorting is not None:
-            self._sorting = self._sorting.extended(tokens)
+        folds, bits, sorting = _tables(**components.normalizer or {})
+        self._folding = Folding(folds, sorting).extended(tokens, tokens | ALONE * _KIND)
         raw, normalized = [], []
         for number, each in enumerate(components.added_tokens, start=N_CODE_POINTS):
             points = code_points(each.found_as(backend.normalizer))
@@ -71,9 +67,9 @@ class BertSplitter:
             replacement_char=0xFFFD,
             Tsplits=tf.int32,
         )
-        values, row_splits = self._fold(self._raw.mark(decoded.char_values), decoded.row_splits)
+        values, row_splits = self._folding(self._raw.mark(decoded.char_values), decoded.row_splits)
         values = self._normalized.mark(values)
-        kinds = tf.bitwise.bitwise_and(values, (_MOVES - 1) ^ (_KIND - 1))
+        kinds = tf.bitwise.bitwise_and(values, (MOVES - 1) ^ (_KIND - 1))
         is_space, is_alone = kinds == SPACE * _KIND, kinds == ALONE * _KIND
         after_edge = tf.concat([[True], (is_space | is_alone)[:-1]], 0)[: tf.size(values)]
         is_begin = ~is_space & (is_alone | after_edge)
@@ -84,48 +80,9 @@ class BertSplitter:
             tf.gather(counted(~is_space), row_splits),
         )
 
-    def _fold(self, characters: Any, row_splits: Any) -> tuple[Any, Any]:
-        """Values, and where each row's begin."""
-        values, splits = self.table.gather(characters)
-        row_splits_of = tf.gather(splits, row_splits)
-        if (sorting := self._sorting) is None:
-            return values, row_splits_of
-
-        def fold_sorted() -> tuple[Any, Any]:
-            in_order, starts = sorting.sort(characters)
-            values, splits = self.table.gather(in_order)
-            return values, tf.gather(splits, tf.gather(starts, row_splits))
-
-        moves = tf.reduce_any(values >= _MOVES)
-        return tf.cond(moves, fold_sorted, lambda: (values, row_splits_of))
-
-
-@dataclass(frozen=True)
-class _Sorting:
-    """Canonical order, for the few texts that need it.
-
-    Attributes:
-        ranks: int16 [N_CODE_POINTS].
-    """
-
-    decompositions: Folds
-    ranks: np.ndarray
-
-    def extended(self, tokens: np.ndarray) -> _Sorting:
-        """With tokens, which stay as and where they are."""
-        ranks = np.append(self.ranks, np.zeros(len(tokens), np.int16))
-        return _Sorting(self.decompositions.extended(tokens), ranks)
-
-    def sort(self, characters: Any) -> tuple[Any, Any]:
-        """Decomposed and in order, and where those of each character began."""
-        points, starts = self.decompositions.gather(characters)
-        ranks = tf.cast(tf.gather(self.ranks, points), tf.int64)
-        runs = tf.cumsum(tf.cast(ranks == 0, tf.int64))
-        return tf.gather(points, tf.argsort(runs * _RUN + ranks, stable=True)), starts
-
 
 @cache
-def _tables(**settings: Any) -> tuple[Folds, np.ndarray, _Sorting | None]:
+def _tables(**settings: Any) -> tuple[Folds, np.ndarray, Sorting | None]:
     """Of a BertNormalizer with these settings: values, the bits above each, and what sorts."""
     from tokenizers import normalizers, pre_tokenizers
 
@@ -139,6 +96,6 @@ def _tables(**settings: Any) -> tuple[Folds, np.ndarray, _Sorting | None]:
         unstripped = settings | {"strip_accents": False, "lowercase": False}
         clean = normalizers.BertNormalizer(**unstripped).normalize_str
         decompose = normalizers.NFD().normalize_str
-        sorting = _Sorting(probe_folds(lambda text: decompose(clean(text))), probe_ranks(decompose))
-        bits |= (sorting.ranks > 0) * np.int32(_MOVES)
+        sorting = Sorting(probe_folds(lambda text: decompose(clean(text))), probe_ranks(decompose))
+        bits |= sorting.bits
     return Folds(folds.splits, folds.values | bits[folds.values]), bits, sorting

@@ -80,33 +80,33 @@ def read_components(tokenizer: Any) -> Components:
         ExportError: names the first one that the graph doesn't reproduce.
     """
     if getattr(tokenizer, "backend_tokenizer", None) is None:
-        raise _refused("tokenizer", type(tokenizer).__name__, "a fast tokenizer")
+        raise refused("tokenizer", type(tokenizer).__name__, "a fast tokenizer")
     parts = json.loads(tokenizer.backend_tokenizer.to_str())
     model = parts["model"]
     kind = model.get("type")
     if kind not in _PIPELINES:
-        raise _refused("model", kind, listed(_PIPELINES))
+        raise refused("model", kind, listed(_PIPELINES))
     for part in ("normalizer", "pre_tokenizer"):
         allowed = _PIPELINES[kind][part]
         found = (parts[part] or {}).get("type")
         if found not in allowed:
             names = listed(each or "none" for each in allowed)
-            raise _refused(part, found or "missing", f"{names} with {kind}")
+            raise refused(part, found or "missing", f"{names} with {kind}")
     _check_model(model)
     if not (parts["pre_tokenizer"] or {}).get("use_regex", True):
-        raise _refused("pre_tokenizer.use_regex", "false", "ByteLevel with its regular expression")
+        raise refused("pre_tokenizer.use_regex", "false", "ByteLevel with its regular expression")
     for side in ("padding_side", "truncation_side"):
         if getattr(tokenizer, side) != "right":
-            raise _refused(side, getattr(tokenizer, side), "right")
+            raise refused(side, getattr(tokenizer, side), "right")
     features = tuple(tokenizer.model_input_names)
     if unknown := [name for name in features if name not in FEATURES]:
-        raise _refused("model_input_names", unknown[0], listed(FEATURES))
+        raise refused("model_input_names", unknown[0], listed(FEATURES))
     if "attention_mask" not in features:
-        raise _refused("model_input_names", listed(features), "those with an attention_mask")
+        raise refused("model_input_names", listed(features), "those with an attention_mask")
     tokens = tuple(map(_added_token, parts["added_tokens"]))
     normalizer = tokenizer.backend_tokenizer.normalizer
     if shared := _overlapping([each.found_as(normalizer) for each in tokens]):
-        raise _refused("added tokens", f"{shared!r} beside one like it", "those that don't overlap")
+        raise refused("added tokens", f"{shared!r} beside one like it", "those that don't overlap")
     single, pair = _templates(parts["post_processor"], tokenizer)
     return Components(
         normalizer=parts["normalizer"],
@@ -132,6 +132,11 @@ def byte_symbols() -> tuple[str, ...]:
 _PIPELINES: dict[str, dict[str, tuple[str | None, ...]]] = {
     "WordPiece": {"normalizer": ("BertNormalizer",), "pre_tokenizer": ("BertPreTokenizer",)},
     "BPE": {"normalizer": (None,), "pre_tokenizer": ("ByteLevel",)},
+    # What is in the sequence, `sentence_words.read_steps` looks at.
+    "Unigram": {
+        "normalizer": (None, "Sequence"),
+        "pre_tokenizer": ("Metaspace", "Sequence"),
+    },
 }
 
 
@@ -139,19 +144,22 @@ def _check_model(model: Mapping[str, Any]) -> None:
     if model["type"] == "BPE":
         for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"):
             if model.get(name):
-                raise _refused(f"model.{name}", model[name], "BPE without it")
+                raise refused(f"model.{name}", model[name], "BPE without it")
         if missing := [each for each in byte_symbols() if each not in model["vocab"]]:
-            raise _refused("model.vocab", f"without {missing[0]!r}", "one with all 256 bytes")
+            raise refused("model.vocab", f"without {missing[0]!r}", "one with all 256 bytes")
+    elif model["type"] == "Unigram":
+        if model.get("byte_fallback") or model["unk_id"] is None:
+            raise refused("model", "a Unigram with byte_fallback, or without unk_id", "others")
     elif model["unk_token"] not in model["vocab"]:
-        raise _refused("model.unk_token", model["unk_token"], "a token of the vocabulary")
+        raise refused("model.unk_token", model["unk_token"], "a token of the vocabulary")
 
 
 def _added_token(values: Mapping[str, Any]) -> AddedToken:
     content = values["content"]
     if values["single_word"]:
-        raise _refused("added token", f"{content!r} with single_word", "one without it")
+        raise refused("added token", f"{content!r} with single_word", "one without it")
     if not content or any(each.isspace() for each in content):
-        raise _refused("added token", repr(content), "one without white space")
+        raise refused("added token", repr(content), "one without white space")
     return AddedToken(
         content, values["id"], values["normalized"], values["lstrip"], values["rstrip"]
     )
@@ -177,8 +185,8 @@ def _templates(
             each.text for each in pair if each.text
         ] == ["A", "B"]:
             return single, pair
-        raise _refused("post_processor", "a template", "one with each text once, in their order")
-    raise _refused("post_processor", kind, "BertProcessing, RobertaProcessing, TemplateProcessing")
+        raise refused("post_processor", "a template", "one with each text once, in their order")
+    raise refused("post_processor", kind, "BertProcessing, RobertaProcessing, TemplateProcessing")
 
 
 def _template(processor: Mapping[str, Any], name: str) -> tuple[Piece, ...]:
@@ -193,7 +201,8 @@ def _template(processor: Mapping[str, Any], name: str) -> tuple[Piece, ...]:
     return tuple(pieces)
 
 
-def _refused(part: str, found: object, reproduced: str) -> ExportError:
+def refused(part: str, found: object, reproduced: str) -> ExportError:
+    """What to raise for a part that the graph doesn't reproduce."""
     return ExportError(
         f"the tokenizer's {part} is {found}, and the graph reproduces {reproduced}; {INSTEAD}"
     )

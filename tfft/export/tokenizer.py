@@ -18,6 +18,8 @@ from tfft.export.bert_words import BertSplitter
 from tfft.export.byte_pairs import BytePairs
 from tfft.export.byte_words import ByteLevelSplitter
 from tfft.export.components import Components, n_special, read_components
+from tfft.export.sentence_words import SentenceSplitter
+from tfft.export.unigram import Unigram
 from tfft.export.wordpiece import WordPiece
 from tfft.export.words import Words
 
@@ -45,6 +47,9 @@ def open_tokenizer(tokenizer: Any, *, max_length: int) -> GraphTokenizer:
     if components.model["type"] == "BPE":
         splitter = ByteLevelSplitter(components)
         model = BytePairs(components.model, components.added_tokens, backend)
+    elif components.model["type"] == "Unigram":
+        splitter = SentenceSplitter(components)
+        model = Unigram(components.model, components.added_tokens)
     else:
         splitter = BertSplitter(backend, components)
         model = WordPiece(components.model, components.added_tokens)

@@ -1,0 +1,114 @@
+"""Added tokens cut a text into segments, each of which is split by itself; in a graph.
+
+    added = AddedTokens(components.added_tokens, is_space)
+    characters, row_splits = added.cut(tf.constant(["a [MASK] b"]))     # edge, a, token, " ", b
+    characters, row_splits = added.prefixed(characters, row_splits)     # a space before a segment
+
+Each row begins with a mark of its edge, over which nothing reaches; that and tokens are numbers
+beyond Unicode's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tfft.backend import tf
+from tfft.export.characters import N_CODE_POINTS, code_points
+from tfft.export.components import AddedToken
+from tfft.export.literals import Literals
+from tfft.export.words import counted
+
+
+class AddedTokens:
+    """Those that are looked for in the text as it is.
+
+    Args:
+        is_space: what they take with them where they strip: bool [N_CODE_POINTS].
+
+    Attributes:
+        edge: what marks a row's beginning.
+        dropped: what becomes of the rest of a literal; nothing of it is left by `cut`.
+        n_marks: how many numbers there are beyond Unicode's.
+    """
+
+    def __init__(self, tokens: Sequence[AddedToken], is_space: np.ndarray) -> None:
+        self.edge = N_CODE_POINTS + len(tokens)
+        self.dropped = self.edge + 1
+        self.n_marks = len(tokens) + 2
+        self._is_space = np.append(is_space, np.zeros(self.n_marks, bool))
+        self._literals = Literals(
+            [(code_points(each.content), N_CODE_POINTS + n) for n, each in enumerate(tokens)],
+            blank=self.dropped,
+        )
+        self._lstrip, self._rstrip = (
+            np.array(
+                [n + N_CODE_POINTS for n, each in enumerate(tokens) if getattr(each, side)],
+                np.int32,
+            )
+            for side in ("lstrip", "rstrip")
+        )
+
+    def cut(self, texts: Any) -> tuple[Any, Any]:
+        """Characters, and where each row's begin: int32, both.
+
+        Args:
+            texts: string [n_rows]; what isn't UTF-8 in them is U+FFFD.
+        """
+        decoded = tf.raw_ops.UnicodeDecode(
+            input=tf.strings.join([" ", texts]),
+            input_encoding="UTF-8",
+            errors="replace",
+            replacement_char=0xFFFD,
+            Tsplits=tf.int32,
+        )
+        begins = decoded.row_splits[:-1]
+        characters = tf.tensor_scatter_nd_update(
+            decoded.char_values, begins[:, None], tf.fill([tf.size(begins)], self.edge)
+        )
+        marked = self._literals.mark(characters)
+
+        def without_blanks() -> tuple[Any, Any]:
+            found, splits = only(marked, marked != self.dropped, decoded.row_splits)
+            return self._strip(found, splits)
+
+        has_tokens = tf.reduce_any((marked >= N_CODE_POINTS) & (marked != self.edge))
+        return tf.cond(has_tokens, without_blanks, lambda: (marked, decoded.row_splits))
+
+    def _strip(self, characters: Any, row_splits: Any) -> tuple[Any, Any]:
+        """Without the white space that tokens take with them."""
+        is_space = tf.gather(self._is_space, characters)
+        # Every row has an edge, so something that is no space stands before and, at last, after.
+        places = tf.concat([tf.cast(tf.where(~is_space)[:, 0], tf.int32), [0]], 0)
+        n_before = counted(~is_space)[:-1]
+        after = tf.gather(characters, tf.gather(places, n_before))
+        before = tf.gather(characters, tf.gather(places, tf.maximum(n_before - 1, 0)))
+        is_taken = tf.reduce_any(after[:, None] == self._lstrip, axis=1)
+        is_taken |= tf.reduce_any(before[:, None] == self._rstrip, axis=1)
+        return only(characters, ~(is_space & is_taken), row_splits)
+
+    def prefixed(
+        self, characters: Any, row_splits: Any, *, but_before: Sequence[int] = (ord(" "),)
+    ) -> tuple[Any, Any]:
+        """A space before each segment, at a row's begin and after each token.
+
+        Args:
+            but_before: what a segment may begin with instead.
+        """
+        is_cut = characters >= N_CODE_POINTS
+        following = tf.concat([characters[1:], [self.edge]], 0)[: tf.size(characters)]
+        is_text = tf.concat([~is_cut[1:], [False]], 0)[: tf.size(characters)]
+        for each in but_before:
+            is_text &= following != each
+        times = 1 + tf.cast(is_cut & is_text, tf.int32)
+        ends = tf.concat([[0], tf.cumsum(times)], 0)
+        spaces = tf.fill([ends[-1]], ord(" "))
+        characters = tf.tensor_scatter_nd_update(spaces, ends[:-1, None], characters)
+        return characters, tf.gather(ends, row_splits)
+
+
+def only(characters: Any, is_kept: Any, row_splits: Any) -> tuple[Any, Any]:
+    """The characters that are kept, and where each row's begin."""
+    return tf.boolean_mask(characters, is_kept), tf.gather(counted(is_kept), row_splits)
