@@ -23,36 +23,37 @@ from tfft.export.words import counted
 
 
 class AddedTokens:
-    """Those that are looked for in the text as it is.
+    """Those of a tokenizer.
 
     Args:
         is_space: what they take with them where they strip: bool [N_CODE_POINTS].
+        normalizer: what some of them are looked for after; None where there is none.
 
     Attributes:
         edge: what marks a row's beginning.
-        dropped: what becomes of the rest of a literal; nothing of it is left by `cut`.
         n_marks: how many numbers there are beyond Unicode's.
+        is_space: bool [N_CODE_POINTS + n_marks].
     """
 
-    def __init__(self, tokens: Sequence[AddedToken], is_space: np.ndarray) -> None:
+    def __init__(
+        self, tokens: Sequence[AddedToken], is_space: np.ndarray, normalizer: Any = None
+    ) -> None:
         self.edge = N_CODE_POINTS + len(tokens)
-        self.dropped = self.edge + 1
+        self._dropped = self.edge + 1
         self.n_marks = len(tokens) + 2
-        self._is_space = np.append(is_space, np.zeros(self.n_marks, bool))
-        self._literals = Literals(
-            [(code_points(each.content), N_CODE_POINTS + n) for n, each in enumerate(tokens)],
-            blank=self.dropped,
-        )
-        self._lstrip, self._rstrip = (
-            np.array(
-                [n + N_CODE_POINTS for n, each in enumerate(tokens) if getattr(each, side)],
-                np.int32,
-            )
-            for side in ("lstrip", "rstrip")
+        self.is_space = np.append(is_space, np.zeros(self.n_marks, bool))
+        numbered = list(enumerate(tokens, start=N_CODE_POINTS))
+        self._raw, self._normalized = (
+            [
+                (number, each.found_as(normalizer), each)
+                for number, each in numbered
+                if (each.normalized and normalizer is not None) == late
+            ]
+            for late in (False, True)
         )
 
     def cut(self, texts: Any) -> tuple[Any, Any]:
-        """Characters, and where each row's begin: int32, both.
+        """Characters and tokens, and where each row's begin: int32, both.
 
         Args:
             texts: string [n_rows]; what isn't UTF-8 in them is U+FFFD.
@@ -68,26 +69,59 @@ class AddedTokens:
         characters = tf.tensor_scatter_nd_update(
             decoded.char_values, begins[:, None], tf.fill([tf.size(begins)], self.edge)
         )
-        marked = self._literals.mark(characters)
+        return self._find(self._raw, characters, decoded.row_splits)
+
+    def cut_normalized(self, characters: Any, row_splits: Any) -> tuple[Any, Any]:
+        """With those that are found in a normalised text."""
+        return self._find(self._normalized, characters, row_splits)
+
+    def _find(
+        self, tokens: Sequence[tuple[int, str, AddedToken]], characters: Any, row_splits: Any
+    ) -> tuple[Any, Any]:
+        """Tokens in the place of their literals, and of white space that they take with them."""
+        if not tokens:
+            return characters, row_splits
+        literals = Literals(
+            [(code_points(text), number) for number, text, _ in tokens], blank=self._dropped
+        )
+        marked = literals.mark(characters)
 
         def without_blanks() -> tuple[Any, Any]:
-            found, splits = only(marked, marked != self.dropped, decoded.row_splits)
-            return self._strip(found, splits)
+            found, splits = only(marked, marked != self._dropped, row_splits)
+            is_space, before, after = self._beside(found)
+            is_taken = tf.zeros_like(is_space)
+            for number, _, each in tokens:
+                if each.lstrip:
+                    is_taken |= after == number
+                if each.rstrip:
+                    is_taken |= before == number
+            return only(found, ~(is_space & is_taken), splits)
 
-        has_tokens = tf.reduce_any((marked >= N_CODE_POINTS) & (marked != self.edge))
-        return tf.cond(has_tokens, without_blanks, lambda: (marked, decoded.row_splits))
+        has_tokens = tf.reduce_any(marked == self._dropped)
+        has_tokens |= tf.reduce_any((marked >= N_CODE_POINTS) & (characters < N_CODE_POINTS))
+        return tf.cond(has_tokens, without_blanks, lambda: (marked, row_splits))
 
-    def _strip(self, characters: Any, row_splits: Any) -> tuple[Any, Any]:
-        """Without the white space that tokens take with them."""
-        is_space = tf.gather(self._is_space, characters)
+    def stripped(
+        self, characters: Any, row_splits: Any, *, left: bool, right: bool
+    ) -> tuple[Any, Any]:
+        """Without the white space that segments begin or end with."""
+        is_space, before, after = self._beside(characters)
+        is_taken = tf.zeros_like(is_space)
+        if left:
+            is_taken |= before >= N_CODE_POINTS
+        if right:
+            is_taken |= after >= N_CODE_POINTS
+        return only(characters, ~(is_space & is_taken), row_splits)
+
+    def _beside(self, characters: Any) -> tuple[Any, Any, Any]:
+        """Whether each is white space, and what stands before and after that."""
+        is_space = tf.gather(self.is_space, characters)
         # Every row has an edge, so something that is no space stands before and, at last, after.
         places = tf.concat([tf.cast(tf.where(~is_space)[:, 0], tf.int32), [0]], 0)
         n_before = counted(~is_space)[:-1]
         after = tf.gather(characters, tf.gather(places, n_before))
         before = tf.gather(characters, tf.gather(places, tf.maximum(n_before - 1, 0)))
-        is_taken = tf.reduce_any(after[:, None] == self._lstrip, axis=1)
-        is_taken |= tf.reduce_any(before[:, None] == self._rstrip, axis=1)
-        return only(characters, ~(is_space & is_taken), row_splits)
+        return is_space, before, after
 
     def prefixed(
         self, characters: Any, row_splits: Any, *, but_before: Sequence[int] = (ord(" "),)

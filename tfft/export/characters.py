@@ -11,7 +11,7 @@ made elsewhere would be wrong somewhere. Asking for all 1,112,064 takes two seco
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -44,6 +44,13 @@ class Folds:
         more = self.splits[-1] + np.arange(1, len(values) + 1, dtype=np.int32)
         return Folds(np.append(self.splits, more), np.append(self.values, values))
 
+    def with_rows(self, rows: Sequence[np.ndarray]) -> Folds:
+        """With more rows, of several values each."""
+        more = self.splits[-1] + np.cumsum([len(each) for each in rows])
+        return Folds(
+            np.append(self.splits, more).astype(np.int32), np.concatenate([self.values, *rows])
+        )
+
     def gather(self, rows: Any) -> tuple[Any, Any]:
         """In a graph: what these rows become, and where that of each begins: int32, both."""
         splits, values = self._tensors
@@ -71,14 +78,20 @@ def chunks(size: int = _CHUNK) -> Iterator[list[str]]:
             yield list(map(chr, range(begin, begin + size)))
 
 
+def ask_each(normalize: Callable[[str], str], chunk: list[str]) -> list[str]:
+    """What each of some texts becomes, asked of all at once where they can be told apart."""
+    pieces = normalize(_FENCE + _FENCE.join(chunk) + _FENCE).split(_FENCE)[1:-1]
+    if len(pieces) != len(chunk):  # the fence itself is among them
+        return list(map(normalize, chunk))
+    return pieces
+
+
 def probe_folds(normalize: Callable[[str], str]) -> Folds:
     """Asks what a text of each one character becomes."""
     lengths = np.zeros(N_CODE_POINTS, np.int32)
     folded = []
     for chunk in chunks():
-        pieces = normalize(_FENCE + _FENCE.join(chunk) + _FENCE).split(_FENCE)[1:-1]
-        if len(pieces) != len(chunk):  # the fence itself is among them
-            pieces = list(map(normalize, chunk))
+        pieces = ask_each(normalize, chunk)
         begin = ord(chunk[0])
         lengths[begin : begin + len(chunk)] = list(map(len, pieces))
         folded.append("".join(pieces))

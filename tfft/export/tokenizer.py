@@ -48,7 +48,7 @@ def open_tokenizer(tokenizer: Any, *, max_length: int) -> GraphTokenizer:
         splitter = ByteLevelSplitter(components)
         model = BytePairs(components.model, components.added_tokens, backend)
     elif components.model["type"] == "Unigram":
-        splitter = SentenceSplitter(components)
+        splitter = SentenceSplitter(backend, components)
         model = Unigram(components.model, components.added_tokens)
     else:
         splitter = BertSplitter(backend, components)

@@ -21,8 +21,8 @@ from tfft.export.components import AddedToken
 from tfft.export.fingerprints import FingerprintTable
 from tfft.export.words import Words, ranges
 
-# Characters of a word that are looked at: its first thousands of tokens, of which models take 512.
-MOST_CHARACTERS = 4096
+# Characters of a word that are looked at; where a longer one is cut may show in what comes before.
+MOST_CHARACTERS = 1 << 14
 # The fast tokenizer's: an unknown character is so much less likely than the least likely piece.
 _UNKNOWN_PENALTY = 10.0
 
