@@ -21,6 +21,7 @@ import numpy as np
 
 from tfft.backend import tf
 from tfft.export.characters import N_CODE_POINTS, ask_each, chunks, code_points, probe_folds
+from tfft.export.components import refused
 from tfft.export.words import counted
 
 # Longer ones go through the map one character after the other.
@@ -60,9 +61,14 @@ class Clusters:
 
     Attributes:
         rows: what the numbers after the marks become, one after the other.
+
+    Raises:
+        ExportError: it lacks the entries that tell what it takes for one character.
     """
 
     def __init__(self, normalize: Callable[[str], str], *, n_marks: int) -> None:
+        if len(normalize(_PAIR)) != 1 or normalize(_ONE) == _ONE:
+            raise refused("normalizer", "another map of characters", "nmt_nfkc and its like")
         self._normalize, self._first = normalize, N_CODE_POINTS + n_marks
         pairs = sorted(self._pairs())
         self._keys = np.array([key for key, _ in pairs], np.int64)
