@@ -96,6 +96,8 @@ def test_a_bundle_has_what_a_server_and_its_users_look_for(exported: Exported) -
     page = (exported.bundle / "README.md").read_text()
     assert "v1/models/reviews:predict" in page
     assert "| `serving_default` | `text` string [batch] |" in page
+    for told in exported.result.found["signatures"].values():
+        assert told["outputs"] == {"label": ["string", [None]], "scores": ["float32", [None, 2]]}
 
 
 def test_check_json_has_what_a_clean_process_found(exported: Exported) -> None:

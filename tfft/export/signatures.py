@@ -138,18 +138,22 @@ def _by_length(forward: Callable[..., Any]) -> Callable[[Mapping[str, Any]], Any
         n_rows, order = tf.size(lengths), tf.argsort(lengths)
         most = tf.maximum(LEAST_ROWS, -(-n_rows // MOST_PARTS))
         n_parts = tf.maximum(1, -(-n_rows // most))  # no rows are a part, too
+        n_labels = []
 
         def add(number: Any, parts: Any) -> tuple[Any, Any]:
             rows = order[number * most : (number + 1) * most]
             longest = tf.reduce_max(tf.concat([[0], tf.gather(lengths, rows)], 0))
             part = {name: tf.gather(each, rows)[:, :longest] for name, each in features.items()}
-            return number + 1, parts.write(number, forward(part))
+            logits = forward(part)
+            n_labels.append(logits.shape[1])
+            return number + 1, parts.write(number, logits)
 
         parts = tf.TensorArray(tf.float32, n_parts, element_shape=[None, None], infer_shape=False)
         _, parts = tf.while_loop(
             lambda number, _: number < n_parts, add, (0, parts), parallel_iterations=MOST_PARTS
         )
-        return tf.gather(parts.concat(), tf.math.invert_permutation(order))
+        logits = tf.gather(parts.concat(), tf.math.invert_permutation(order))
+        return tf.ensure_shape(logits, [None, n_labels[0]])
 
     return in_parts
 
