@@ -19,7 +19,7 @@ from tfft.backend import tf
 from tfft.export.characters import N_CODE_POINTS, code_points
 from tfft.export.components import AddedToken
 from tfft.export.literals import Literals
-from tfft.export.words import counted
+from tfft.export.words import counted, decoded
 
 
 class AddedTokens:
@@ -58,18 +58,12 @@ class AddedTokens:
         Args:
             texts: string [n_rows]; what isn't UTF-8 in them is U+FFFD.
         """
-        decoded = tf.raw_ops.UnicodeDecode(
-            input=tf.strings.join([" ", texts]),
-            input_encoding="UTF-8",
-            errors="replace",
-            replacement_char=0xFFFD,
-            Tsplits=tf.int32,
-        )
-        begins = decoded.row_splits[:-1]
+        characters, row_splits = decoded(texts)
+        begins = row_splits[:-1]
         characters = tf.tensor_scatter_nd_update(
-            decoded.char_values, begins[:, None], tf.fill([tf.size(begins)], self.edge)
+            characters, begins[:, None], tf.fill([tf.size(begins)], self.edge)
         )
-        return self._find(self._raw, characters, decoded.row_splits)
+        return self._find(self._raw, characters, row_splits)
 
     def cut_normalized(self, characters: Any, row_splits: Any) -> tuple[Any, Any]:
         """With those that are found in a normalised text."""

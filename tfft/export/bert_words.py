@@ -29,7 +29,7 @@ from tfft.export.characters import (
 from tfft.export.components import Components
 from tfft.export.folding import MOVES, Folding, Sorting
 from tfft.export.literals import Literals
-from tfft.export.words import Words, counted, join_words
+from tfft.export.words import Words, counted, decoded, join_words
 
 # A value is a code point, above it its kind, and above all whether sorting may move it.
 _KIND = 1 << 24
@@ -59,15 +59,8 @@ class BertSplitter:
 
     def __call__(self, texts: Any) -> Words:
         """Args: texts: string [n_rows]; what isn't UTF-8 in them is U+FFFD."""
-        # Each row begins with a space: no word, literal or run of marks reaches over its edge.
-        decoded = tf.raw_ops.UnicodeDecode(
-            input=tf.strings.join([" ", texts]),
-            input_encoding="UTF-8",
-            errors="replace",
-            replacement_char=0xFFFD,
-            Tsplits=tf.int32,
-        )
-        values, row_splits = self._folding(self._raw.mark(decoded.char_values), decoded.row_splits)
+        characters, row_splits = decoded(texts)
+        values, row_splits = self._folding(self._raw.mark(characters), row_splits)
         values = self._normalized.mark(values)
         kinds = tf.bitwise.bitwise_and(values, (MOVES - 1) ^ (_KIND - 1))
         is_space, is_alone = kinds == SPACE * _KIND, kinds == ALONE * _KIND
