@@ -91,9 +91,9 @@ class AddedTokens:
                     is_taken |= before == number
             return only(found, ~(is_space & is_taken), splits)
 
-        has_tokens = tf.reduce_any(marked == self._dropped)
-        has_tokens |= tf.reduce_any((marked >= N_CODE_POINTS) & (characters < N_CODE_POINTS))
-        return tf.cond(has_tokens, without_blanks, lambda: (marked, row_splits))
+        return tf.cond(
+            tf.reduce_any(marked != characters), without_blanks, lambda: (marked, row_splits)
+        )
 
     def stripped(
         self, characters: Any, row_splits: Any, *, left: bool, right: bool

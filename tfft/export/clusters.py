@@ -13,8 +13,7 @@ What belongs together is asked of the normalizer itself, by what it makes of exa
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,10 +69,12 @@ class Clusters:
         if len(normalize(_PAIR)) != 1 or normalize(_ONE) == _ONE:
             raise refused("normalizer", "another map of characters", "nmt_nfkc and its like")
         self._normalize, self._first = normalize, N_CODE_POINTS + n_marks
-        pairs = sorted(self._pairs())
+        # A million texts, which nobody needs once the tables are made.
+        folded = _each_alone(normalize)
+        pairs = sorted(self._pairs(folded))
         self._keys = np.array([key for key, _ in pairs], np.int64)
         self.rows = [code_points(text) for _, text in pairs]
-        self._kinds = np.append(self._probe_kinds(), np.full(n_marks, _ENDS, np.int32))
+        self._kinds = np.append(self._probe_kinds(folded), np.full(n_marks, _ENDS, np.int32))
 
     def __call__(self, characters: Any, row_splits: Any) -> tuple[Any, Any]:
         """Characters, some of them numbers of `rows`, and where each row's begin: int32, both."""
@@ -118,29 +119,22 @@ class Clusters:
         is_kept = is_begin | ~tf.gather(swallows | composes, cluster)
         return tf.boolean_mask(characters, is_kept), tf.gather(counted(is_kept), row_splits)
 
-    @cached_property
-    def _alone(self) -> list[str]:
-        """What each code point becomes by itself."""
-        folds = probe_folds(self._normalize)
-        text = folds.values.tobytes().decode("utf-32-le")
-        return [text[a:b] for a, b in zip(folds.splits[:-1], folds.splits[1:], strict=True)]
-
-    def _pairs(self) -> Iterator[tuple[int, str]]:
+    def _pairs(self, folded: Sequence[str]) -> Iterator[tuple[int, str]]:
         """Of two characters of which it makes something else than of each, what it makes."""
         firsts, seconds = (_same_as({pair[place] for pair in _decomposed()}) for place in (0, 1))
         for one in firsts:
             pairs = [one + other for other in seconds if len((one + other).encode()) <= _MOST_BYTES]
             for pair, made in zip(pairs, ask_each(self._normalize, pairs), strict=True):
                 first, second = ord(pair[0]), ord(pair[1])
-                alone = self._alone[first]
-                if made not in (alone + self._alone[second], alone):
+                alone = folded[first]
+                if made not in (alone + folded[second], alone):
                     yield _key(first, second), made
 
-    def _probe_kinds(self) -> np.ndarray:
+    def _probe_kinds(self, folded: Sequence[str]) -> np.ndarray:
         """Bits of each code point: int32 [N_CODE_POINTS]."""
         kinds = np.zeros(N_CODE_POINTS, np.int32)
         composed = self._normalize(_PAIR)
-        one, grave = self._alone[ord(_ONE)], self._alone[ord(_GRAVE)]
+        one, grave = folded[ord(_ONE)], folded[ord(_GRAVE)]
         for chunk in chunks():
             after_one, after_pair, before_marks, before_pair, before_mark = (
                 ask_each(self._normalize, [before + each + after for each in chunk])
@@ -153,7 +147,7 @@ class Clusters:
                 )
             )
             for number, each in enumerate(chunk):
-                alone, kind = self._alone[ord(each)], 0
+                alone, kind = folded[ord(each)], 0
                 if len(each.encode()) == 2:
                     extends = after_one[number] != one + alone
                 else:
@@ -168,6 +162,13 @@ class Clusters:
                     kind |= _SWALLOWS
                 kinds[ord(each)] = kind
         return kinds
+
+
+def _each_alone(normalize: Callable[[str], str]) -> list[str]:
+    """What each code point becomes by itself."""
+    folds = probe_folds(normalize)
+    text = folds.values.tobytes().decode("utf-32-le")
+    return [text[a:b] for a, b in zip(folds.splits[:-1], folds.splits[1:], strict=True)]
 
 
 def _key(one: Any, other: Any) -> Any:

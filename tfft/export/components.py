@@ -132,7 +132,7 @@ def byte_symbols() -> tuple[str, ...]:
 _PIPELINES: dict[str, dict[str, tuple[str | None, ...]]] = {
     "WordPiece": {"normalizer": ("BertNormalizer",), "pre_tokenizer": ("BertPreTokenizer",)},
     "BPE": {"normalizer": (None,), "pre_tokenizer": ("ByteLevel",)},
-    # What is in the sequence, `sentence_words.read_steps` looks at.
+    # What is in the sequence, `sentence_words` looks at.
     "Unigram": {
         "normalizer": (None, "Sequence"),
         "pre_tokenizer": ("Metaspace", "Sequence"),

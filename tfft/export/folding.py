@@ -53,9 +53,11 @@ class Sorting:
 
 @dataclass(frozen=True)
 class Folding:
-    """Args:
-    table: of values, with `MOVES` where sorting may move what they came of.
-    sorting: None where nothing is sorted.
+    """What each character becomes.
+
+    Attributes:
+        table: of values, with `MOVES` where sorting may move what they came of.
+        sorting: None where nothing is sorted.
     """
 
     table: Folds

@@ -87,8 +87,8 @@ def check_asked(name: str, quantize: str | None) -> None:
         TfftError: it needs a package that isn't installed.
     """
     if quantize is not None and quantize not in FORMATS[name].quantize:
-        able = [each for each, about in FORMATS.items() if quantize in about.quantize]
-        able = ["saved_model", *able]
+        formats = (each for each, about in FORMATS.items() if quantize in about.quantize)
+        able = ["saved_model", *formats]
         raise ConfigError(
             f"quantize {quantize} goes with format {listed(able)}, not {name}",
             options=["export.quantize"],
